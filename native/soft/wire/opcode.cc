@@ -1,0 +1,74 @@
+// The opcode table: one row an opcode, the header length derived from the headers it names.
+#include "soft/wire/opcode.h"
+
+#include <array>
+
+namespace verbena::wire {
+namespace {
+
+using enum OpcodeFlag;
+
+constexpr uint8_t header_bytes(uint16_t flags) {
+  uint32_t bytes = kBthBytes;
+  const auto add = [&](OpcodeFlag flag, uint32_t size) {
+    if ((flags & static_cast<uint16_t>(flag)) != 0) bytes += size;
+  };
+  add(kReth, kRethBytes);
+  add(kAeth, kAethBytes);
+  add(kAtomicEth, kAtomicEthBytes);
+  add(kAtomicAckEth, kAtomicAckEthBytes);
+  add(kImm, kImmBytes);
+  return static_cast<uint8_t>(bytes);
+}
+
+constexpr uint16_t kSendRequest = kRequest | kSend | kPayload;
+constexpr uint16_t kWriteRequest = kRequest | kWrite | kPayload;
+constexpr uint16_t kReadResponse = kRead | kPayload;
+constexpr uint16_t kNone = 0;
+
+struct Row {
+  Opcode opcode;
+  const char* name;
+  uint16_t flags;
+};
+
+constexpr std::array kRows = {
+    Row{Opcode::kSendFirst, "SEND_FIRST", kSendRequest | kStart},
+    Row{Opcode::kSendMiddle, "SEND_MIDDLE", kSendRequest},
+    Row{Opcode::kSendLast, "SEND_LAST", kSendRequest | kEnd},
+    Row{Opcode::kSendLastImm, "SEND_LAST_IMM", kSendRequest | kEnd | kImm},
+    Row{Opcode::kSendOnly, "SEND_ONLY", kSendRequest | kStart | kEnd},
+    Row{Opcode::kSendOnlyImm, "SEND_ONLY_IMM", kSendRequest | kStart | kEnd | kImm},
+    Row{Opcode::kWriteFirst, "WRITE_FIRST", kWriteRequest | kStart | kReth},
+    Row{Opcode::kWriteMiddle, "WRITE_MIDDLE", kWriteRequest},
+    Row{Opcode::kWriteLast, "WRITE_LAST", kWriteRequest | kEnd},
+    Row{Opcode::kWriteLastImm, "WRITE_LAST_IMM", kWriteRequest | kEnd | kImm},
+    Row{Opcode::kWriteOnly, "WRITE_ONLY", kWriteRequest | kStart | kEnd | kReth},
+    Row{Opcode::kWriteOnlyImm, "WRITE_ONLY_IMM", kWriteRequest | kStart | kEnd | kReth | kImm},
+    Row{Opcode::kReadRequest, "READ_REQUEST", kRequest | kRead | kStart | kEnd | kReth},
+    Row{Opcode::kReadResponseFirst, "READ_RESPONSE_FIRST", kReadResponse | kStart | kAeth},
+    Row{Opcode::kReadResponseMiddle, "READ_RESPONSE_MIDDLE", kReadResponse},
+    Row{Opcode::kReadResponseLast, "READ_RESPONSE_LAST", kReadResponse | kEnd | kAeth},
+    Row{Opcode::kReadResponseOnly, "READ_RESPONSE_ONLY", kReadResponse | kStart | kEnd | kAeth},
+    Row{Opcode::kAcknowledge, "ACKNOWLEDGE", kNone | kAeth},
+    Row{Opcode::kAtomicAcknowledge, "ATOMIC_ACKNOWLEDGE", kAtomic | kAeth | kAtomicAckEth},
+    Row{Opcode::kCompareSwap, "COMPARE_SWAP", kRequest | kAtomic | kStart | kEnd | kAtomicEth},
+    Row{Opcode::kFetchAdd, "FETCH_ADD", kRequest | kAtomic | kStart | kEnd | kAtomicEth},
+};
+
+constexpr auto kTable = [] {
+  std::array<OpcodeInfo, 256> table{};
+  for (const Row& row : kRows) {
+    table[static_cast<uint8_t>(row.opcode)] = {row.name, row.flags, header_bytes(row.flags)};
+  }
+  return table;
+}();
+
+}  // namespace
+
+const OpcodeInfo* opcode_info(uint8_t opcode) {
+  const OpcodeInfo& info = kTable[opcode];
+  return info.name == nullptr ? nullptr : &info;
+}
+
+}  // namespace verbena::wire
