@@ -1,0 +1,14 @@
+// Compiles src/ to dist/ afresh, so that a deleted source leaves nothing behind.
+import { chmodSync, existsSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { main, must, root, tool } from './lib/run.mjs';
+
+export async function buildTypeScript() {
+  rmSync(join(root, 'dist'), { recursive: true, force: true });
+  await must(tool('tsc'), ['-p', 'tsconfig.json']);
+  const program = join(root, 'dist', 'cli', 'main.js');
+  if (existsSync(program)) chmodSync(program, 0o755);
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await main(buildTypeScript);

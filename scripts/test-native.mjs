@@ -1,0 +1,44 @@
+// Configures, builds and runs the native tests of one CMake preset: default, asan or tsan.
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Failure, headerEnvironment, main, must, root, run } from './lib/run.mjs';
+
+export function buildFolder(preset) {
+  return join(root, `build-${preset}`);
+}
+
+/** Configures one preset, which also writes compile_commands.json for clang-tidy. */
+export function configure(preset) {
+  return must('cmake', ['--preset', preset], { output: 'capture', env: headerEnvironment() });
+}
+
+export async function buildTests(preset) {
+  await configure(preset);
+  await must('cmake', ['--build', '--preset', preset, '-j', '2'], { output: 'capture' });
+}
+
+/** Runs CTest and resolves with how many cases passed and failed; its output goes to stderr. */
+export async function runTests(preset) {
+  const report = join(buildFolder(preset), 'ctest.xml');
+  const args = ['--preset', preset, '-j', '2', '--output-junit', report];
+  const { code, text } = await run('ctest', args, { output: 'capture' });
+  if (!existsSync(report)) throw new Failure(`ctest wrote no report\n${text}`);
+  const [, tests, failures] = /tests="(\d+)"\s+failures="(\d+)"/.exec(readFileSync(report, 'utf8'));
+  const failed = Number(failures) + (code !== 0 && failures === '0' ? 1 : 0);
+  const wanted = readdirSync(join(root, 'test', 'native')).filter((name) =>
+    name.endsWith('_test.cc'),
+  );
+  if (Number(tests) === 0 && wanted.length > 0) throw new Failure(`ctest found no test\n${text}`);
+  if (failed > 0) console.error(text);
+  return { passed: Number(tests) - Number(failures), failed };
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  await main(async ([preset = 'default']) => {
+    await buildTests(preset);
+    const { passed, failed } = await runTests(preset);
+    console.log(`native (${preset}): ${passed} passed, ${failed} failed`);
+    return failed === 0 ? 0 : 1;
+  });
+}
