@@ -1,0 +1,56 @@
+// The ring and the arming of a completion queue.
+#include "soft/engine/completion_queue.h"
+
+#include <algorithm>
+
+namespace verbena::engine {
+
+CompletionQueue::CompletionQueue(uint32_t depth, CompletionListener* listener, void* owner)
+    : ring_(depth), listener_(listener), owner_(owner) {}
+
+bool CompletionQueue::push(const ibv_wc& completion, bool solicited) {
+  bool notify = false;
+  {
+    const std::lock_guard lock(mutex_);
+    const uint32_t count = count_.load(std::memory_order_relaxed);
+    if (count == ring_.size()) return false;
+    ring_[(head_ + count) % ring_.size()] = completion;
+    count_.store(count + 1, std::memory_order_release);
+    notify = armed_ == Armed::kAny || (armed_ == Armed::kSolicited && solicited);
+    if (notify) armed_ = Armed::kNo;
+  }
+  if (notify && listener_ != nullptr) listener_->on_completion_event(*this);
+  return true;
+}
+
+int CompletionQueue::poll(int count, ibv_wc* completions) {
+  if (count_.load(std::memory_order_acquire) == 0) return 0;
+  const std::lock_guard lock(mutex_);
+  const uint32_t waiting = count_.load(std::memory_order_relaxed);
+  const uint32_t taken = std::min(waiting, static_cast<uint32_t>(std::max(count, 0)));
+  for (uint32_t i = 0; i < taken; ++i) {
+    completions[i] = ring_[head_];
+    if (++head_ == ring_.size()) head_ = 0;
+  }
+  count_.store(waiting - taken, std::memory_order_release);
+  return static_cast<int>(taken);
+}
+
+void CompletionQueue::request_notify(bool solicited_only) {
+  const std::lock_guard lock(mutex_);
+  if (armed_ == Armed::kAny) return;  // the wider request stays
+  armed_ = solicited_only ? Armed::kSolicited : Armed::kAny;
+}
+
+bool CompletionQueue::resize(uint32_t depth) {
+  const std::lock_guard lock(mutex_);
+  const uint32_t count = count_.load(std::memory_order_relaxed);
+  if (count > depth) return false;
+  std::vector<ibv_wc> resized(depth);
+  for (uint32_t i = 0; i < count; ++i) resized[i] = ring_[(head_ + i) % ring_.size()];
+  ring_ = std::move(resized);
+  head_ = 0;
+  return true;
+}
+
+}  // namespace verbena::engine

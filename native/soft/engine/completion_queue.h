@@ -1,0 +1,43 @@
+// A completion queue: a bounded ring that the engine fills and any thread polls, with one-shot notification.
+#pragma once
+
+#include <infiniband/verbs.h>
+
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+#include <vector>
+
+#include "soft/engine/ports.h"
+
+namespace verbena::engine {
+
+class CompletionQueue {
+ public:
+  // `listener` may be nullptr. `owner` is the verbs object around this queue.
+  CompletionQueue(uint32_t depth, CompletionListener* listener, void* owner);
+
+  // False when the ring is full: the entry is lost, and the queue stays in error (IBTA volume 1, 10.6.10).
+  bool push(const ibv_wc& completion, bool solicited);
+  int poll(int count, ibv_wc* completions);
+  // The next entry pushed (solicited or failed, if `solicited_only`) raises one event. Entries that are there already do not.
+  void request_notify(bool solicited_only);
+  // False when more entries are waiting than `depth`.
+  bool resize(uint32_t depth);
+
+  uint32_t depth() const { return static_cast<uint32_t>(ring_.size()); }
+  void* owner() const { return owner_; }
+
+ private:
+  enum class Armed : uint8_t { kNo, kSolicited, kAny };
+
+  mutable std::mutex mutex_;
+  std::vector<ibv_wc> ring_;
+  uint32_t head_ = 0;
+  std::atomic<uint32_t> count_{0};  // written under the mutex; read without it to answer an empty poll
+  Armed armed_ = Armed::kNo;
+  CompletionListener* listener_;
+  void* owner_;
+};
+
+}  // namespace verbena::engine

@@ -1,0 +1,145 @@
+// The transport of the soft device: queue pairs, memory and timers, with no socket, no clock and no lock of its own.
+// The caller serialises all calls; see abi/lane.h.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <queue>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "soft/engine/counters.h"
+#include "soft/engine/key_table.h"
+#include "soft/engine/memory_table.h"
+#include "soft/engine/ports.h"
+#include "soft/engine/queue_pair.h"
+#include "soft/wire/packet.h"
+
+namespace verbena::engine {
+
+struct EngineOptions {
+  // Bytes that may be in flight to one address. What the receive buffer of a peer's socket holds is not known;
+  // that of our own is the best guess.
+  uint64_t peer_window_bytes;
+};
+
+class Engine {
+ public:
+  Engine(const EngineOptions& options, RandomSource& random, EventSink& events, Counters& counters);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  MemoryTable& memory() { return memory_; }
+
+  // Throws std::bad_alloc.
+  QueuePair* create_qp(const QueuePairOptions& options);
+  void destroy_qp(QueuePair& qp);
+  // The transition and its mask must be legal (the transition table says so); values are checked here.
+  // 0 or an errno value; on failure nothing has changed.
+  int modify_qp(QueuePair& qp, const ibv_qp_attr& attributes, int mask);
+  // One request each. 0 or an errno value.
+  int post_send(QueuePair& qp, const ibv_send_wr& request);
+  int post_receive(QueuePair& qp, const ibv_recv_wr& request);
+
+  // `bytes` is a UDP payload whose ICRC was checked and cut off.
+  void on_packet(TimeNs now, const wire::Address& source, std::span<const std::byte> bytes);
+  void on_timeout(TimeNs now);
+  // Sends what windows allow, up to a bound; true while there is more to send at once.
+  bool transmit(TimeNs now, PacketSink& sink);
+  // When on_timeout is due; kNever when nothing is pending.
+  TimeNs next_timeout() const { return timers_.empty() ? kNever : timers_.top().at; }
+  bool wants_transmit() const { return !ready_.empty(); }
+
+ private:
+  struct Timer {
+    TimeNs at;
+    uint32_t qpn;
+    bool operator>(const Timer& other) const { return at > other.at; }
+  };
+
+  // --- requester.cc: sends requests
+  bool transmit_requests(TimeNs now, QueuePair& qp, PacketSink& sink, uint32_t& budget);
+  void start_request(QueuePair& qp);
+  bool may_start(QueuePair& qp);
+  bool window_open(QueuePair& qp);
+  bool send_read(QueuePair& qp, SendRequest& request, PacketSink& sink);
+  void send_atomic(QueuePair& qp, const SendRequest& request, PacketSink& sink);
+  bool send_data(QueuePair& qp, uint64_t number, uint32_t psn, bool ack_request, PacketSink& sink);
+  void send_probe(QueuePair& qp, PacketSink& sink);
+  bool wants_ack_now(QueuePair& qp, const SendRequest& request);
+  void note_sent(TimeNs now, QueuePair& qp, uint32_t packets);
+  bool gather(QueuePair& qp, uint64_t number, uint32_t offset, uint32_t length,
+              std::vector<std::span<const std::byte>>& pieces);
+
+  // --- completer.cc: handles responses and timeouts of requests
+  void on_response(TimeNs now, QueuePair& qp, const wire::Packet& packet);
+  void on_acknowledge(TimeNs now, QueuePair& qp, const wire::Packet& packet);
+  void on_nak(TimeNs now, QueuePair& qp, uint8_t syndrome, uint32_t psn);
+  void on_rnr_nak(TimeNs now, QueuePair& qp, uint8_t syndrome, uint32_t psn);
+  void on_read_response(TimeNs now, QueuePair& qp, const wire::Packet& packet);
+  void on_atomic_acknowledge(TimeNs now, QueuePair& qp, const wire::Packet& packet);
+  bool acknowledge_until(TimeNs now, QueuePair& qp, uint32_t end_psn);
+  void advance_una(TimeNs now, QueuePair& qp, uint32_t una_psn);
+  void grow_window(QueuePair& qp, uint32_t packets);
+  void on_loss(QueuePair& qp);
+  void go_back(QueuePair& qp);
+  void retry(TimeNs now, QueuePair& qp);
+  void complete_send(QueuePair& qp, ibv_wc_status status);
+  void fail_send(QueuePair& qp, uint64_t number, ibv_wc_status status);
+  bool scatter_response(QueuePair& qp, uint64_t number, uint32_t offset, std::span<const std::byte> bytes);
+  void restart_timers(TimeNs now, QueuePair& qp);
+  void on_qp_timeout(TimeNs now, QueuePair& qp);
+
+  // --- responder.cc: executes requests and sends responses
+  void on_request(QueuePair& qp, const wire::Packet& packet);
+  void on_duplicate(QueuePair& qp, const wire::Packet& packet);
+  void execute(QueuePair& qp, const wire::Packet& packet);
+  bool sequence_valid(const QueuePair& qp, const wire::Packet& packet) const;
+  bool length_valid(const QueuePair& qp, const wire::Packet& packet) const;
+  bool operation_allowed(const QueuePair& qp, const wire::Packet& packet) const;
+  void execute_send(QueuePair& qp, const wire::Packet& packet);
+  void execute_write(QueuePair& qp, const wire::Packet& packet);
+  void execute_read(QueuePair& qp, const wire::Packet& packet);
+  void execute_atomic(QueuePair& qp, const wire::Packet& packet);
+  bool scatter_receive(QueuePair& qp, std::span<const std::byte> bytes);
+  void complete_receive(QueuePair& qp, const wire::Packet& packet, ibv_wc_opcode opcode);
+  void finish_request(QueuePair& qp, const wire::Packet& packet);
+  void queue_ack(QueuePair& qp, uint32_t psn, uint8_t syndrome);
+  void reject(QueuePair& qp, const wire::Packet& packet, uint8_t syndrome, ibv_wc_status status);
+  void remember(QueuePair& qp, const ServedRequest& served);
+  bool transmit_responses(QueuePair& qp, PacketSink& sink, uint32_t& budget);
+  void send_ack(QueuePair& qp, const Response& response, PacketSink& sink);
+  void send_atomic_response(QueuePair& qp, const Response& response, PacketSink& sink);
+  bool send_read_response(QueuePair& qp, Response& response, PacketSink& sink);
+
+  // --- engine.cc: queue pairs, timers, scheduling
+  void enter_error(QueuePair& qp);
+  void reset(QueuePair& qp);
+  void flush_receives(QueuePair& qp);
+  void push_completion(QueuePair& qp, CompletionQueue& cq, const ibv_wc& completion, bool solicited);
+  void enter_rtr(QueuePair& qp);
+  void enter_rts(QueuePair& qp);
+  void check_drained(QueuePair& qp);
+  void use_path(QueuePair& qp, const wire::Address& address);
+  void release_path(QueuePair& qp);
+  void move_send_psn(QueuePair& qp, uint32_t send_psn);
+  uint64_t flight_bytes(const QueuePair& qp, uint32_t packets) const;
+  uint32_t window_limit(const QueuePair& qp) const;
+  void make_ready(QueuePair& qp);
+  void schedule(QueuePair& qp);
+
+  EngineOptions options_;
+  EventSink& events_;
+  Counters& counters_;
+  MemoryTable memory_;
+  KeyTable<std::shared_ptr<QueuePair>> queue_pairs_;
+  std::unordered_map<wire::Address, std::unique_ptr<PeerPath>> paths_;
+  std::deque<uint32_t> ready_;
+  std::priority_queue<Timer, std::vector<Timer>, std::greater<>> timers_;
+  std::vector<std::span<const std::byte>> pieces_;  // scratch of gather
+};
+
+}  // namespace verbena::engine

@@ -1,0 +1,145 @@
+// One queue pair: its attributes, its queues, and the state of its requester and its responder.
+#pragma once
+
+#include <infiniband/verbs.h>
+
+#include <cstdint>
+#include <deque>
+#include <vector>
+
+#include "soft/engine/completion_queue.h"
+#include "soft/engine/ports.h"
+#include "soft/engine/work_queue.h"
+#include "soft/wire/psn.h"
+
+namespace verbena::engine {
+
+// Packets in flight to one address, over all of its queue pairs: the peer's socket buffer is what they share.
+struct PeerPath {
+  wire::Address address;
+  uint64_t in_flight_bytes = 0;
+  uint32_t users = 0;
+  std::vector<uint32_t> blocked;  // QPNs to be served when something arrived
+};
+
+// PSNs on the send side: una <= send <= sent. [una, send) is in flight; [send, sent) was sent and is to be sent again.
+struct Requester {
+  uint32_t una_psn = 0;   // oldest not acknowledged
+  uint32_t send_psn = 0;  // next to be sent
+  uint32_t sent_psn = 0;  // one past the newest ever sent
+  uint32_t next_psn = 0;  // next to be assigned to a request
+  uint64_t cursor = 0;    // number of the request that holds send_psn
+  uint64_t started = 0;   // requests below have their PSNs
+
+  // READ and atomic requests on the wire: the last PSN of each. One READ may be asked for in several pieces.
+  std::deque<uint32_t> responses_awaited;
+  uint32_t unfinished_responses = 0;  // started READ and atomic requests not completed: what a fence waits for
+
+  uint32_t window = 0;            // packets in flight, at most
+  uint32_t slow_start_until = 0;  // the window grows by what is acknowledged below this, else by one per window
+  uint32_t acked_in_window = 0;
+  uint32_t recover_psn = 0;  // losses of packets before this were answered already
+  bool recovering = false;
+  uint32_t since_ack_request = 0;
+
+  uint8_t retries_left = 0;
+  uint8_t rnr_retries_left = 0;
+  TimeNs ack_deadline = kNever;
+  TimeNs probe_deadline = kNever;
+  TimeNs rnr_deadline = kNever;
+  uint32_t probe_backoff = 0;
+  bool probe_due = false;
+
+  bool rtt_running = false;
+  uint32_t rtt_psn = 0;
+  TimeNs rtt_since = 0;
+  TimeNs smoothed_rtt = 0;
+};
+
+enum class InboundMessage : uint8_t { kNone, kSend, kWrite };
+
+struct Response {
+  enum class Kind : uint8_t { kAck, kRead, kAtomic };
+  Kind kind;
+  uint8_t syndrome;   // kAck: an ACK, RNR NAK or NAK
+  uint32_t psn;       // of the next packet to be sent for this response
+  uint32_t end_psn;   // one past the last
+  uint32_t rkey;      // kRead
+  uint64_t address;   // kRead: of the next byte
+  uint32_t remaining; // kRead: bytes
+  bool started;       // kRead: FIRST was sent
+  uint64_t original;  // kAtomic
+};
+
+// What a repeated READ or atomic request is answered from.
+struct ServedRequest {
+  bool atomic;
+  uint32_t first_psn;
+  uint32_t last_psn;
+  uint64_t address;
+  uint32_t rkey;
+  uint32_t length;
+  uint64_t original;
+};
+
+struct Responder {
+  uint32_t expected_psn = 0;
+  uint32_t msn = 0;
+  bool nak_outstanding = false;  // silent until expected_psn arrives
+
+  InboundMessage message = InboundMessage::kNone;
+  uint64_t received = 0;        // bytes of the current message
+  uint64_t write_address = 0;   // of the next byte
+  uint32_t write_rkey = 0;
+  uint32_t write_remaining = 0;
+
+  std::deque<Response> responses;
+  std::deque<ServedRequest> served;  // newest last; at most max_dest_rd_atomic
+};
+
+struct QueuePairOptions {
+  uint32_t pd;
+  CompletionQueue* send_cq;
+  CompletionQueue* recv_cq;
+  uint32_t max_send_wr;
+  uint32_t max_recv_wr;
+  uint32_t max_send_sge;
+  uint32_t max_recv_sge;
+  uint32_t max_inline;
+  bool signal_all;
+  void* owner;  // the verbs object around this queue pair
+};
+
+struct QueuePair {
+  explicit QueuePair(const QueuePairOptions& from)
+      : options(from),
+        send_queue(from.max_send_wr, from.max_send_sge, from.max_inline),
+        receive_queue(from.max_recv_wr, from.max_recv_sge) {}
+
+  QueuePairOptions options;
+  uint32_t qpn = 0;
+  ibv_qp_state state = IBV_QPS_RESET;
+  ibv_qp_attr attributes{};  // as set by modify; `state` and the requester's and responder's PSNs live outside
+  uint32_t mtu = 0;
+  PeerPath* path = nullptr;
+
+  SendQueue send_queue;
+  ReceiveQueue receive_queue;
+  Requester requester;
+  Responder responder;
+
+  bool ready = false;           // in the engine's transmit list
+  TimeNs in_heap = kNever;      // earliest entry for this queue pair in the timer heap
+  bool communication_established = false;
+  bool drain_event_wanted = false;
+
+  bool accepts_requests() const {
+    return state == IBV_QPS_RTR || state == IBV_QPS_RTS || state == IBV_QPS_SQD;
+  }
+  bool accepts_responses() const { return state == IBV_QPS_RTS || state == IBV_QPS_SQD; }
+  uint32_t packets_in_flight() const {
+    return static_cast<uint32_t>(wire::psn_diff(requester.send_psn, requester.una_psn));
+  }
+};
+
+}  // namespace verbena::engine

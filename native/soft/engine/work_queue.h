@@ -1,0 +1,108 @@
+// The send and receive queues of a queue pair: rings of work requests, their scatter lists and inline bytes, allocated once.
+#pragma once
+
+#include <infiniband/verbs.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace verbena::engine {
+
+struct SendRequest {
+  uint64_t id;
+  ibv_wr_opcode opcode;
+  unsigned flags;  // ibv_send_flags
+  uint32_t sge_count;
+  uint32_t length;  // bytes to be sent or read
+  uint32_t imm_be;
+  uint64_t remote_address;
+  uint32_t rkey;
+  uint64_t compare_add;
+  uint64_t swap;
+  // Assigned when the first packet is sent.
+  uint32_t first_psn;
+  uint32_t last_psn;
+
+  bool is_read() const { return opcode == IBV_WR_RDMA_READ; }
+  bool is_atomic() const {
+    return opcode == IBV_WR_ATOMIC_CMP_AND_SWP || opcode == IBV_WR_ATOMIC_FETCH_AND_ADD;
+  }
+  // Answered by data and not by a bare acknowledge.
+  bool wants_response() const { return is_read() || is_atomic(); }
+};
+
+// Requests are numbered from 0 in the order posted; number n lives at n % depth. [head, tail) are outstanding.
+class SendQueue {
+ public:
+  SendQueue(uint32_t depth, uint32_t max_sge, uint32_t max_inline)
+      : depth_(depth),
+        max_sge_(max_sge),
+        max_inline_(max_inline),
+        requests_(depth),
+        sges_(size_t{depth} * max_sge),
+        inline_bytes_(size_t{depth} * max_inline) {}
+
+  uint32_t depth() const { return depth_; }
+  uint32_t max_sge() const { return max_sge_; }
+  uint32_t max_inline() const { return max_inline_; }
+  bool full() const { return tail_ - head_ == depth_; }
+  bool empty() const { return tail_ == head_; }
+  uint64_t head() const { return head_; }
+  uint64_t tail() const { return tail_; }
+
+  SendRequest& at(uint64_t number) { return requests_[number % depth_]; }
+  ibv_sge* sges(uint64_t number) { return &sges_[(number % depth_) * max_sge_]; }
+  std::byte* inline_bytes(uint64_t number) { return &inline_bytes_[(number % depth_) * max_inline_]; }
+
+  void push() { ++tail_; }
+  void pop() { ++head_; }
+  void clear() { head_ = tail_; }
+
+ private:
+  uint32_t depth_;
+  uint32_t max_sge_;
+  uint32_t max_inline_;
+  uint64_t head_ = 0;
+  uint64_t tail_ = 0;
+  std::vector<SendRequest> requests_;
+  std::vector<ibv_sge> sges_;
+  std::vector<std::byte> inline_bytes_;
+};
+
+struct ReceiveRequest {
+  uint64_t id;
+  uint32_t sge_count;
+  uint64_t capacity;  // bytes, over all of its scatter list
+};
+
+class ReceiveQueue {
+ public:
+  ReceiveQueue(uint32_t depth, uint32_t max_sge)
+      : depth_(depth), max_sge_(max_sge), requests_(depth), sges_(size_t{depth} * max_sge) {}
+
+  uint32_t depth() const { return depth_; }
+  uint32_t max_sge() const { return max_sge_; }
+  bool full() const { return tail_ - head_ == depth_; }
+  bool empty() const { return tail_ == head_; }
+
+  // 0 or an errno value.
+  int post(const ibv_recv_wr& request);
+  const ReceiveRequest& front() const { return requests_[head_ % depth_]; }
+  std::span<const ibv_sge> front_sges() const {
+    return {&sges_[(head_ % depth_) * max_sge_], front().sge_count};
+  }
+  void pop() { ++head_; }
+  void clear() { head_ = tail_; }
+
+ private:
+  uint32_t depth_;
+  uint32_t max_sge_;
+  uint64_t head_ = 0;
+  uint64_t tail_ = 0;
+  std::vector<ReceiveRequest> requests_;
+  std::vector<ibv_sge> sges_;
+};
+
+}  // namespace verbena::engine
