@@ -1,4 +1,4 @@
-// Style and static checks: eslint, prettier, clang-format, clang-tidy; `--fix-format` rewrites files.
+// Style and static checks: eslint, prettier, clang-format and clang-tidy.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';

@@ -1,4 +1,4 @@
-// From a clean clone to the demo: sets the machine up, builds, runs `verbena demo` with the arguments given.
+// From a clean clone to the demo: sets the machine up, builds, runs `verbena demo`.
 import { join } from 'node:path';
 import { buildNative } from './build-native.mjs';
 import { buildTypeScript } from './build-ts.mjs';

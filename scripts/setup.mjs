@@ -45,7 +45,7 @@ async function installPackages(needs) {
   const names = (manager) => [...new Set(missing.map((need) => need[manager]))];
   if (process.getuid() !== 0 || !inPath('apt-get')) {
     throw new Failure(
-      'packages are missing and only root on a system with apt-get can have them installed here.\n' +
+      'packages are missing, and only root with apt-get can have them installed here.\n' +
         `  Debian, Ubuntu:  sudo apt-get install ${names('apt').join(' ')}\n` +
         `  Fedora, RHEL:    sudo dnf install ${names('dnf').join(' ')}\n` +
         'Then run the same command again.',

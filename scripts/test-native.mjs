@@ -1,5 +1,5 @@
 // Configures, builds and runs the native tests of one CMake preset: default, asan or tsan.
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Failure, headerEnvironment, main, must, root, run } from './lib/run.mjs';
@@ -35,9 +35,10 @@ export async function runTests(preset) {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  await main(async ([preset = 'default']) => {
+  await main(async ([preset, option, summary]) => {
     await buildTests(preset);
     const { passed, failed } = await runTests(preset);
+    if (option === '--summary') writeFileSync(summary, JSON.stringify({ passed, failed }));
     console.log(`native (${preset}): ${passed} passed, ${failed} failed`);
     return failed === 0 ? 0 : 1;
   });

@@ -28,8 +28,8 @@ const stdioOf = {
 };
 
 /**
- * Runs a program in the repository root. Resolves with its exit code (128 when a signal ended it) and
- * what it printed when `output` is 'capture'; with 'stderr' its standard output joins stderr.
+ * Runs a program in the repository root. Resolves with its exit code (128 when a signal ended it)
+ * and, when `output` is 'capture', what it printed; with 'stderr' its stdout joins stderr.
  */
 export function run(command, args, { output = 'stderr', env = process.env } = {}) {
   return new Promise((resolve, reject) => {
