@@ -92,10 +92,10 @@ TEST(Address, KnowsLoopbackAndLinkLocal) {
 }
 
 TEST(Address, HashSpreadsNeighbouringAddresses) {
-  std::unordered_set<std::size_t> low_bits;
+  std::unordered_set<size_t> low_bits;
   for (int host = 0; host < 4096; ++host) {
     const Address address =
-        Address::v4(127, 1, static_cast<std::uint8_t>(host >> 8), static_cast<std::uint8_t>(host));
+        Address::v4(127, 1, static_cast<uint8_t>(host >> 8), static_cast<uint8_t>(host));
     low_bits.insert(std::hash<Address>{}(address)&0xFFFF);
   }
   // 4096 random values in 65,536 slots leave about 3969 distinct ones.

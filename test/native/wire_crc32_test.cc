@@ -13,8 +13,8 @@
 namespace verbena::wire {
 namespace {
 
-std::uint32_t reference(std::uint32_t state, const std::uint8_t* data, std::size_t bytes) {
-  for (std::size_t i = 0; i < bytes; ++i) {
+uint32_t reference(uint32_t state, const uint8_t* data, size_t bytes) {
+  for (size_t i = 0; i < bytes; ++i) {
     state ^= data[i];
     for (int bit = 0; bit < 8; ++bit) {
       state = (state >> 1) ^ ((state & 1) != 0 ? 0xEDB88320u : 0);
@@ -23,10 +23,10 @@ std::uint32_t reference(std::uint32_t state, const std::uint8_t* data, std::size
   return state;
 }
 
-std::vector<std::uint8_t> random_bytes(std::size_t bytes, std::uint64_t seed) {
+std::vector<uint8_t> random_bytes(size_t bytes, uint64_t seed) {
   std::mt19937_64 random(seed);
-  std::vector<std::uint8_t> data(bytes);
-  for (auto& byte : data) byte = static_cast<std::uint8_t>(random());
+  std::vector<uint8_t> data(bytes);
+  for (auto& byte : data) byte = static_cast<uint8_t>(random());
   return data;
 }
 
@@ -38,9 +38,9 @@ TEST_P(EachImplementation, GivesTheStandardCheckValue) {
 
 TEST_P(EachImplementation, AgreesWithTheReferenceAtEverySizeAndAlignment) {
   const auto data = random_bytes(700 + 16, 1);
-  for (std::size_t bytes = 0; bytes <= 700; ++bytes) {
-    const std::size_t offset = bytes % 16;
-    const std::uint32_t state = 0x9E3779B9u * static_cast<std::uint32_t>(bytes + 1);
+  for (size_t bytes = 0; bytes <= 700; ++bytes) {
+    const size_t offset = bytes % 16;
+    const uint32_t state = 0x9E3779B9u * static_cast<uint32_t>(bytes + 1);
     ASSERT_EQ(GetParam().update(state, data.data() + offset, bytes),
               reference(state, data.data() + offset, bytes))
         << bytes << " bytes";
@@ -54,19 +54,19 @@ TEST_P(EachImplementation, AgreesWithTheReferenceOnLargeInput) {
 
 TEST_P(EachImplementation, ContinuesFromAnyCut) {
   const auto data = random_bytes(300, 3);
-  const std::uint32_t whole = reference(kCrc32InitialState, data.data(), data.size());
-  for (std::size_t cut = 0; cut <= data.size(); ++cut) {
-    std::uint32_t state = GetParam().update(kCrc32InitialState, data.data(), cut);
+  const uint32_t whole = reference(kCrc32InitialState, data.data(), data.size());
+  for (size_t cut = 0; cut <= data.size(); ++cut) {
+    uint32_t state = GetParam().update(kCrc32InitialState, data.data(), cut);
     state = GetParam().update(state, data.data() + cut, data.size() - cut);
     ASSERT_EQ(state, whole) << "cut at " << cut;
   }
 }
 
 TEST_P(EachImplementation, CopiesExactlyTheSourceWhileComputing) {
-  for (const std::size_t bytes : {0u, 1u, 3u, 15u, 16u, 17u, 63u, 64u, 65u, 1100u, 4097u, 9001u}) {
+  for (const size_t bytes : {0u, 1u, 3u, 15u, 16u, 17u, 63u, 64u, 65u, 1100u, 4097u, 9001u}) {
     const auto source = random_bytes(bytes, bytes + 4);
-    std::vector<std::uint8_t> destination(bytes + 2, 0xA5);
-    const std::uint32_t state =
+    std::vector<uint8_t> destination(bytes + 2, 0xA5);
+    const uint32_t state =
         GetParam().copy(0x12345678u, destination.data() + 1, source.data(), bytes);
     EXPECT_EQ(state, reference(0x12345678u, source.data(), bytes)) << bytes;
     EXPECT_TRUE(std::equal(source.begin(), source.end(), destination.begin() + 1)) << bytes;
@@ -99,18 +99,18 @@ TEST(Crc32, ChoosesOneImplementationForAllThreads) {
 }
 
 TEST(Crc32, PowersOfXAdvanceAStateOverZeros) {
-  const std::vector<std::uint8_t> zeros(5000, 0);
-  for (const std::uint32_t bytes : {0u, 1u, 2u, 44u, 1100u, 5000u}) {
-    const std::uint32_t state = 0xDEADBEEFu;
+  const std::vector<uint8_t> zeros(5000, 0);
+  for (const uint32_t bytes : {0u, 1u, 2u, 44u, 1100u, 5000u}) {
+    const uint32_t state = 0xDEADBEEFu;
     EXPECT_EQ(crc32_multiply(state, crc32_power_of_x(bytes * 8)),
               reference(state, zeros.data(), bytes));
   }
 }
 
 TEST(Crc32, NegativePowersOfXUndoPositiveOnes) {
-  for (const std::uint32_t exponent : {1u, 8u, 31u, 32u, 9000u, 123456u}) {
-    const std::uint32_t forward = crc32_power_of_x(exponent);
-    const std::uint32_t back = crc32_power_of_x(0xFFFFFFFFu - exponent);
+  for (const uint32_t exponent : {1u, 8u, 31u, 32u, 9000u, 123456u}) {
+    const uint32_t forward = crc32_power_of_x(exponent);
+    const uint32_t back = crc32_power_of_x(0xFFFFFFFFu - exponent);
     EXPECT_EQ(crc32_multiply(forward, back), 0x80000000u) << exponent;
   }
 }

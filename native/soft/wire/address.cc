@@ -11,13 +11,13 @@ namespace verbena::wire {
 namespace {
 
 Address from_v4_bytes(const void* bytes4) {
-  std::uint8_t quad[4];
+  uint8_t quad[4];
   std::memcpy(quad, bytes4, sizeof quad);
   return Address::v4(quad[0], quad[1], quad[2], quad[3]);
 }
 
 std::optional<Address> parse_v6(const std::string& text) {
-  const std::size_t percent = text.find('%');
+  const size_t percent = text.find('%');
   in6_addr raw;
   if (inet_pton(AF_INET6, text.substr(0, percent).c_str(), &raw) != 1) return std::nullopt;
   Address address = Address::from_gid(&raw);
@@ -57,18 +57,18 @@ std::optional<Address> Address::parse(std::string_view text) {
 }
 
 bool Address::is_unspecified() const {
-  const auto zero = [](std::uint8_t byte) { return byte == 0; };
+  const auto zero = [](uint8_t byte) { return byte == 0; };
   if (is_v4()) return std::all_of(gid.begin() + 12, gid.end(), zero);
   return std::all_of(gid.begin(), gid.end(), zero);
 }
 
 bool Address::is_loopback() const {
   if (is_v4()) return gid[12] == 127;
-  static constexpr std::uint8_t kLoopback[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+  static constexpr uint8_t kLoopback[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
   return std::memcmp(gid.data(), kLoopback, sizeof kLoopback) == 0;
 }
 
-socklen_t Address::to_sockaddr(std::uint16_t port, sockaddr_storage& out) const {
+socklen_t Address::to_sockaddr(uint16_t port, sockaddr_storage& out) const {
   if (is_v4()) {
     sockaddr_in in{};
     in.sin_family = AF_INET;
