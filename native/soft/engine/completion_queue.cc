@@ -8,19 +8,21 @@ namespace verbena::engine {
 CompletionQueue::CompletionQueue(uint32_t depth, CompletionListener* listener, void* owner)
     : ring_(depth), listener_(listener), owner_(owner) {}
 
-bool CompletionQueue::push(const ibv_wc& completion, bool solicited) {
+CompletionQueue::Push CompletionQueue::push(const ibv_wc& completion, bool solicited) {
   bool notify = false;
   {
     const std::lock_guard lock(mutex_);
+    if (failed_) return Push::kFailed;
     const uint32_t count = count_.load(std::memory_order_relaxed);
-    if (count == ring_.size()) return false;
+    failed_ = count == ring_.size();
+    if (failed_) return Push::kOverflow;
     ring_[(head_ + count) % ring_.size()] = completion;
     count_.store(count + 1, std::memory_order_release);
     notify = armed_ == Armed::kAny || (armed_ == Armed::kSolicited && solicited);
     if (notify) armed_ = Armed::kNo;
   }
   if (notify && listener_ != nullptr) listener_->on_completion_event(*this);
-  return true;
+  return Push::kStored;
 }
 
 int CompletionQueue::poll(int count, ibv_wc* completions) {

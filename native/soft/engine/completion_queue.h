@@ -17,8 +17,12 @@ class CompletionQueue {
   // `listener` may be nullptr. `owner` is the verbs object around this queue.
   CompletionQueue(uint32_t depth, CompletionListener* listener, void* owner);
 
-  // False when the ring is full: the entry is lost, and the queue stays in error (IBTA volume 1, 10.6.10).
-  bool push(const ibv_wc& completion, bool solicited);
+  enum class Push : uint8_t {
+    kStored,
+    kOverflow,  // the ring was full: the entry is lost, and the queue is in error from now on
+    kFailed,    // the queue was in error already
+  };
+  Push push(const ibv_wc& completion, bool solicited);
   int poll(int count, ibv_wc* completions);
   // The next entry pushed (solicited or failed, if `solicited_only`) raises one event. Entries that are there already do not.
   void request_notify(bool solicited_only);
@@ -36,6 +40,7 @@ class CompletionQueue {
   uint32_t head_ = 0;
   std::atomic<uint32_t> count_{0};  // written under the mutex; read without it to answer an empty poll
   Armed armed_ = Armed::kNo;
+  bool failed_ = false;
   CompletionListener* listener_;
   void* owner_;
 };

@@ -15,6 +15,7 @@
 #include "soft/engine/memory_table.h"
 #include "soft/engine/ports.h"
 #include "soft/engine/queue_pair.h"
+#include "soft/wire/mtu.h"
 #include "soft/wire/packet.h"
 
 namespace verbena::engine {
@@ -65,14 +66,13 @@ class Engine {
   void start_request(QueuePair& qp);
   bool may_start(QueuePair& qp);
   bool window_open(QueuePair& qp);
-  bool send_read(QueuePair& qp, SendRequest& request, PacketSink& sink);
-  void send_atomic(QueuePair& qp, const SendRequest& request, PacketSink& sink);
+  uint32_t send_read(QueuePair& qp, const SendRequest& request, PacketSink& sink);
+  uint32_t send_atomic(QueuePair& qp, const SendRequest& request, PacketSink& sink);
   bool send_data(QueuePair& qp, uint64_t number, uint32_t psn, bool ack_request, PacketSink& sink);
   void send_probe(QueuePair& qp, PacketSink& sink);
   bool wants_ack_now(QueuePair& qp, const SendRequest& request);
   void note_sent(TimeNs now, QueuePair& qp, uint32_t packets);
-  bool gather(QueuePair& qp, uint64_t number, uint32_t offset, uint32_t length,
-              std::vector<std::span<const std::byte>>& pieces);
+  bool gather(QueuePair& qp, uint64_t number, uint32_t offset, uint32_t length);
 
   // --- completer.cc: handles responses and timeouts of requests
   void on_response(TimeNs now, QueuePair& qp, const wire::Packet& packet);
@@ -87,6 +87,7 @@ class Engine {
   void on_loss(QueuePair& qp);
   void go_back(QueuePair& qp);
   void retry(TimeNs now, QueuePair& qp);
+  void on_gap(TimeNs now, QueuePair& qp);
   void complete_send(QueuePair& qp, ibv_wc_status status);
   void fail_send(QueuePair& qp, uint64_t number, ibv_wc_status status);
   bool scatter_response(QueuePair& qp, uint64_t number, uint32_t offset, std::span<const std::byte> bytes);
@@ -104,11 +105,16 @@ class Engine {
   void execute_write(QueuePair& qp, const wire::Packet& packet);
   void execute_read(QueuePair& qp, const wire::Packet& packet);
   void execute_atomic(QueuePair& qp, const wire::Packet& packet);
-  bool scatter_receive(QueuePair& qp, std::span<const std::byte> bytes);
+  bool scatter(std::span<const ibv_sge> sges, uint32_t pd, uint32_t offset,
+               std::span<const std::byte> bytes);
   void complete_receive(QueuePair& qp, const wire::Packet& packet, ibv_wc_opcode opcode);
-  void finish_request(QueuePair& qp, const wire::Packet& packet);
+  void finish_request(QueuePair& qp, const wire::Packet& packet, uint32_t psns);
   void queue_ack(QueuePair& qp, uint32_t psn, uint8_t syndrome);
   void reject(QueuePair& qp, const wire::Packet& packet, uint8_t syndrome, ibv_wc_status status);
+  void queue_atomic_response(QueuePair& qp, uint32_t psn, uint64_t original);
+  void drop_responses_from(Responder& responder, uint32_t psn);
+  void repeat_read(QueuePair& qp, const wire::Packet& packet, const ServedRequest& served);
+  bool revoke_read(QueuePair& qp);
   void remember(QueuePair& qp, const ServedRequest& served);
   bool transmit_responses(QueuePair& qp, PacketSink& sink, uint32_t& budget);
   void send_ack(QueuePair& qp, const Response& response, PacketSink& sink);
@@ -125,10 +131,15 @@ class Engine {
   void check_drained(QueuePair& qp);
   void use_path(QueuePair& qp, const wire::Address& address);
   void release_path(QueuePair& qp);
+  void leave_flight(QueuePair& qp, uint64_t bytes);
   void move_send_psn(QueuePair& qp, uint32_t send_psn);
   uint64_t flight_bytes(const QueuePair& qp, uint32_t packets) const;
   uint32_t window_limit(const QueuePair& qp) const;
   void make_ready(QueuePair& qp);
+  void count_sent(uint32_t bytes) {
+    ++counters_.tx_packets;
+    counters_.tx_bytes += bytes;
+  }
   void schedule(QueuePair& qp);
 
   EngineOptions options_;
@@ -139,7 +150,7 @@ class Engine {
   std::unordered_map<wire::Address, std::unique_ptr<PeerPath>> paths_;
   std::deque<uint32_t> ready_;
   std::priority_queue<Timer, std::vector<Timer>, std::greater<>> timers_;
-  std::vector<std::span<const std::byte>> pieces_;  // scratch of gather
+  std::vector<std::span<const std::byte>> pieces_;  // what the last gather() found
 };
 
 }  // namespace verbena::engine

@@ -40,6 +40,7 @@ struct Requester {
   uint32_t acked_in_window = 0;
   uint32_t recover_psn = 0;  // losses of packets before this were answered already
   bool recovering = false;
+  bool gap_answered = false;  // went back for a loss, and nothing was acknowledged since
   uint32_t since_ack_request = 0;
 
   uint8_t retries_left = 0;
@@ -130,6 +131,7 @@ struct QueuePair {
 
   bool ready = false;           // in the engine's transmit list
   TimeNs in_heap = kNever;      // earliest entry for this queue pair in the timer heap
+  bool waits_for_path = false;  // listed in path->blocked
   bool communication_established = false;
   bool drain_event_wanted = false;
 

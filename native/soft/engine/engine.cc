@@ -1,0 +1,333 @@
+// The engine's tables and schedule: queue pairs and their states, paths, timers, the transmit list.
+#include "soft/engine/engine.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+namespace verbena::engine {
+namespace {
+
+constexpr uint32_t kLowestQpn = 2;  // 0 and 1 are the management queue pairs
+constexpr uint32_t kHighestQpn = 0xFFFFFE;
+constexpr uint32_t kMaxRdAtomic = 16;
+constexpr uint32_t kInitialWindow = 64;
+constexpr uint32_t kSmallestWindow = 8;
+constexpr uint32_t kLargestWindow = 4096;
+// A packet costs the receiver's socket buffer about this much beyond its bytes.
+constexpr uint64_t kPacketOverheadBytes = 512;
+// Packets of one call of transmit, and of one queue pair's turn in it.
+constexpr uint32_t kTransmitBudget = 512;
+constexpr uint32_t kTurnBudget = 64;
+
+bool address_vector_valid(const ibv_ah_attr& address) {
+  return address.is_global != 0 && address.grh.sgid_index == 0 && address.port_num == 1;
+}
+
+bool values_valid(const ibv_qp_attr& attributes, int mask) {
+  const auto limited = [mask](int bit, uint32_t value, uint32_t largest) {
+    return (mask & bit) == 0 || value <= largest;
+  };
+  if ((mask & IBV_QP_PORT) != 0 && attributes.port_num != 1) return false;
+  if ((mask & IBV_QP_AV) != 0 && !address_vector_valid(attributes.ah_attr)) return false;
+  if ((mask & IBV_QP_PATH_MTU) != 0 && (attributes.path_mtu < 1 || attributes.path_mtu > 5)) {
+    return false;
+  }
+  return (mask & IBV_QP_ALT_PATH) == 0 && limited(IBV_QP_PKEY_INDEX, attributes.pkey_index, 0) &&
+         limited(IBV_QP_DEST_QPN, attributes.dest_qp_num, 0xFFFFFF) &&
+         limited(IBV_QP_TIMEOUT, attributes.timeout, 31) &&
+         limited(IBV_QP_RETRY_CNT, attributes.retry_cnt, 7) &&
+         limited(IBV_QP_RNR_RETRY, attributes.rnr_retry, 7) &&
+         limited(IBV_QP_MIN_RNR_TIMER, attributes.min_rnr_timer, 31) &&
+         limited(IBV_QP_MAX_QP_RD_ATOMIC, attributes.max_rd_atomic, kMaxRdAtomic) &&
+         limited(IBV_QP_MAX_DEST_RD_ATOMIC, attributes.max_dest_rd_atomic, kMaxRdAtomic);
+}
+
+void copy_attributes(ibv_qp_attr& to, const ibv_qp_attr& from, int mask) {
+  if ((mask & IBV_QP_ACCESS_FLAGS) != 0) to.qp_access_flags = from.qp_access_flags;
+  if ((mask & IBV_QP_PKEY_INDEX) != 0) to.pkey_index = from.pkey_index;
+  if ((mask & IBV_QP_PORT) != 0) to.port_num = from.port_num;
+  if ((mask & IBV_QP_QKEY) != 0) to.qkey = from.qkey;
+  if ((mask & IBV_QP_AV) != 0) to.ah_attr = from.ah_attr;
+  if ((mask & IBV_QP_PATH_MTU) != 0) to.path_mtu = from.path_mtu;
+  if ((mask & IBV_QP_TIMEOUT) != 0) to.timeout = from.timeout;
+  if ((mask & IBV_QP_RETRY_CNT) != 0) to.retry_cnt = from.retry_cnt;
+  if ((mask & IBV_QP_RNR_RETRY) != 0) to.rnr_retry = from.rnr_retry;
+  if ((mask & IBV_QP_RQ_PSN) != 0) to.rq_psn = from.rq_psn & wire::kPsnMask;
+  if ((mask & IBV_QP_MAX_QP_RD_ATOMIC) != 0) to.max_rd_atomic = from.max_rd_atomic;
+  if ((mask & IBV_QP_MIN_RNR_TIMER) != 0) to.min_rnr_timer = from.min_rnr_timer;
+  if ((mask & IBV_QP_SQ_PSN) != 0) to.sq_psn = from.sq_psn & wire::kPsnMask;
+  if ((mask & IBV_QP_MAX_DEST_RD_ATOMIC) != 0) to.max_dest_rd_atomic = from.max_dest_rd_atomic;
+  if ((mask & IBV_QP_DEST_QPN) != 0) to.dest_qp_num = from.dest_qp_num;
+}
+
+// One side at least must be a full member (bit 15), and the low 15 bits equal (IBTA volume 1, 10.9.3).
+bool pkey_matches(uint16_t pkey) {
+  constexpr uint16_t kOurs = 0xFFFF;
+  return (pkey & 0x7FFF) == (kOurs & 0x7FFF);
+}
+
+}  // namespace
+
+Engine::Engine(const EngineOptions& options, RandomSource& random, EventSink& events,
+               Counters& counters)
+    : options_(options),
+      events_(events),
+      counters_(counters),
+      memory_(random),
+      queue_pairs_(random, kLowestQpn, kHighestQpn) {}
+
+Engine::~Engine() = default;
+
+QueuePair* Engine::create_qp(const QueuePairOptions& options) {
+  const auto qp = std::make_shared<QueuePair>(options);
+  qp->qpn = queue_pairs_.insert(qp);
+  return qp.get();
+}
+
+void Engine::destroy_qp(QueuePair& qp) {
+  release_path(qp);
+  queue_pairs_.erase(qp.qpn);
+}
+
+int Engine::modify_qp(QueuePair& qp, const ibv_qp_attr& attributes, int mask) {
+  if (!values_valid(attributes, mask)) return EINVAL;
+  copy_attributes(qp.attributes, attributes, mask);
+  if ((mask & IBV_QP_AV) != 0) {
+    use_path(qp, wire::Address::from_gid(&qp.attributes.ah_attr.grh.dgid));
+  }
+  if ((mask & IBV_QP_STATE) == 0) return 0;
+  const ibv_qp_state from = qp.state;
+  switch (attributes.qp_state) {
+    case IBV_QPS_RESET:
+      reset(qp);
+      break;
+    case IBV_QPS_RTR:
+      enter_rtr(qp);
+      break;
+    case IBV_QPS_RTS:
+      if (from == IBV_QPS_RTR) enter_rts(qp);
+      make_ready(qp);
+      break;
+    case IBV_QPS_SQD:
+      qp.drain_event_wanted = (mask & IBV_QP_EN_SQD_ASYNC_NOTIFY) != 0 && attributes.en_sqd_async_notify != 0;
+      break;
+    case IBV_QPS_ERR:
+      qp.responder.responses.clear();
+      enter_error(qp);
+      break;
+    default:
+      break;
+  }
+  qp.state = attributes.qp_state;
+  check_drained(qp);
+  return 0;
+}
+
+void Engine::enter_rtr(QueuePair& qp) {
+  qp.mtu = wire::mtu_bytes(qp.attributes.path_mtu);
+  qp.responder = {};
+  qp.responder.expected_psn = qp.attributes.rq_psn;
+  qp.communication_established = false;
+}
+
+void Engine::enter_rts(QueuePair& qp) {
+  qp.communication_established = true;
+  Requester& requester = qp.requester;
+  const uint64_t tail = qp.send_queue.tail();
+  requester = {};
+  requester.una_psn = requester.send_psn = requester.sent_psn = requester.next_psn =
+      qp.attributes.sq_psn;
+  requester.cursor = requester.started = tail;
+  requester.window = std::min(kInitialWindow, window_limit(qp));
+  requester.slow_start_until = window_limit(qp);
+  requester.retries_left = qp.attributes.retry_cnt;
+  requester.rnr_retries_left = qp.attributes.rnr_retry;
+}
+
+void Engine::reset(QueuePair& qp) {
+  release_path(qp);
+  qp.send_queue.clear();
+  qp.receive_queue.clear();
+  qp.requester = {};
+  qp.responder = {};
+  qp.attributes = {};
+}
+
+void Engine::enter_error(QueuePair& qp) {
+  if (qp.state == IBV_QPS_ERR) return;
+  qp.state = IBV_QPS_ERR;
+  move_send_psn(qp, qp.requester.una_psn);
+  while (!qp.send_queue.empty()) complete_send(qp, IBV_WC_WR_FLUSH_ERR);
+  qp.requester = {};
+  qp.requester.cursor = qp.requester.started = qp.send_queue.tail();
+  flush_receives(qp);
+}
+
+void Engine::flush_receives(QueuePair& qp) {
+  while (!qp.receive_queue.empty()) {
+    ibv_wc completion{};
+    completion.wr_id = qp.receive_queue.front().id;
+    completion.status = IBV_WC_WR_FLUSH_ERR;
+    completion.opcode = IBV_WC_RECV;
+    qp.receive_queue.pop();
+    push_completion(qp, *qp.options.recv_cq, completion, true);
+  }
+}
+
+void Engine::push_completion(QueuePair& qp, CompletionQueue& cq, const ibv_wc& completion,
+                             bool solicited) {
+  ibv_wc stamped = completion;
+  stamped.qp_num = qp.qpn;
+  if (cq.push(stamped, solicited) != CompletionQueue::Push::kOverflow) return;
+  ++counters_.cq_overflows;
+  events_.on_cq_error(cq);
+  if (qp.state == IBV_QPS_ERR) return;
+  events_.on_qp_event(qp, IBV_EVENT_QP_FATAL);
+  enter_error(qp);
+}
+
+void Engine::check_drained(QueuePair& qp) {
+  if (qp.state != IBV_QPS_SQD || !qp.drain_event_wanted) return;
+  if (qp.send_queue.head() != qp.requester.started) return;
+  qp.drain_event_wanted = false;
+  events_.on_qp_event(qp, IBV_EVENT_SQ_DRAINED);
+}
+
+int Engine::post_receive(QueuePair& qp, const ibv_recv_wr& request) {
+  if (qp.state == IBV_QPS_RESET) return EINVAL;
+  const int error = qp.receive_queue.post(request);
+  if (error == 0 && qp.state == IBV_QPS_ERR) flush_receives(qp);
+  return error;
+}
+
+void Engine::on_packet(TimeNs now, const wire::Address& source, std::span<const std::byte> bytes) {
+  ++counters_.rx_packets;
+  counters_.rx_bytes += bytes.size();
+  const auto packet = wire::Packet::parse(bytes);
+  if (!packet) {
+    ++counters_.malformed;
+    return;
+  }
+  const auto* found = queue_pairs_.find(packet->dest_qpn());
+  if (found == nullptr) {
+    ++counters_.unknown_qpn;
+    return;
+  }
+  QueuePair& qp = **found;
+  if (qp.path == nullptr || !(qp.path->address == source)) {
+    ++counters_.bad_peer;
+    return;
+  }
+  if (!pkey_matches(packet->pkey())) {
+    ++counters_.bad_pkey;
+    return;
+  }
+  if (packet->has(wire::OpcodeFlag::kRequest)) {
+    on_request(qp, *packet);
+  } else {
+    on_response(now, qp, *packet);
+  }
+  check_drained(qp);
+  schedule(qp);
+}
+
+void Engine::on_timeout(TimeNs now) {
+  while (!timers_.empty() && timers_.top().at <= now) {
+    const Timer timer = timers_.top();
+    timers_.pop();
+    const auto* found = queue_pairs_.find(timer.qpn);
+    if (found == nullptr || (*found)->in_heap != timer.at) continue;  // superseded
+    QueuePair& qp = **found;
+    qp.in_heap = kNever;
+    on_qp_timeout(now, qp);
+    schedule(qp);
+  }
+}
+
+// The heap holds, for each queue pair that waits, an entry no later than its deadline. A deadline that moves back leaves its
+// entry alone, so that traffic costs no heap operation: the entry fires early and is set anew.
+void Engine::schedule(QueuePair& qp) {
+  const Requester& requester = qp.requester;
+  const TimeNs deadline =
+      std::min({requester.ack_deadline, requester.probe_deadline, requester.rnr_deadline});
+  if (deadline >= qp.in_heap) return;
+  qp.in_heap = deadline;
+  timers_.push({deadline, qp.qpn});
+}
+
+bool Engine::transmit(TimeNs now, PacketSink& sink) {
+  uint32_t budget = kTransmitBudget;
+  while (budget > 0 && !ready_.empty()) {
+    const auto* found = queue_pairs_.find(ready_.front());
+    ready_.pop_front();
+    if (found == nullptr) continue;  // destroyed while it waited
+    QueuePair& qp = **found;
+    qp.ready = false;
+    const uint32_t turn = std::min(budget, kTurnBudget);
+    uint32_t left = turn;
+    const bool more_responses = transmit_responses(qp, sink, left);
+    const bool more_requests = transmit_requests(now, qp, sink, left);
+    budget -= turn - left;
+    if (more_responses || more_requests) make_ready(qp);
+    schedule(qp);
+  }
+  return !ready_.empty();
+}
+
+void Engine::make_ready(QueuePair& qp) {
+  if (qp.ready) return;
+  qp.ready = true;
+  ready_.push_back(qp.qpn);
+}
+
+void Engine::use_path(QueuePair& qp, const wire::Address& address) {
+  if (qp.path != nullptr) go_back(qp);
+  release_path(qp);
+  auto& path = paths_[address];
+  if (path == nullptr) path = std::make_unique<PeerPath>(PeerPath{address, 0, 0, {}});
+  ++path->users;
+  qp.path = path.get();
+  qp.waits_for_path = false;
+  qp.path->in_flight_bytes += flight_bytes(qp, qp.packets_in_flight());
+}
+
+void Engine::release_path(QueuePair& qp) {
+  if (qp.path == nullptr) return;
+  move_send_psn(qp, qp.requester.una_psn);
+  PeerPath* path = std::exchange(qp.path, nullptr);
+  if (--path->users == 0) paths_.erase(wire::Address(path->address));
+}
+
+uint64_t Engine::flight_bytes(const QueuePair& qp, uint32_t packets) const {
+  return packets * (qp.mtu + kPacketOverheadBytes);
+}
+
+uint32_t Engine::window_limit(const QueuePair& qp) const {
+  const uint64_t packets = options_.peer_window_bytes / (qp.mtu + kPacketOverheadBytes);
+  return static_cast<uint32_t>(
+      std::clamp<uint64_t>(packets, kSmallestWindow, kLargestWindow));
+}
+
+// What is in flight changes here and in advance_una only, so that the path's sum stays true.
+void Engine::move_send_psn(QueuePair& qp, uint32_t send_psn) {
+  const uint64_t before = flight_bytes(qp, qp.packets_in_flight());
+  qp.requester.send_psn = send_psn;
+  const uint64_t after = flight_bytes(qp, qp.packets_in_flight());
+  if (after < before) return leave_flight(qp, before - after);
+  if (qp.path != nullptr) qp.path->in_flight_bytes += after - before;
+}
+
+void Engine::leave_flight(QueuePair& qp, uint64_t bytes) {
+  if (qp.path == nullptr) return;
+  PeerPath& path = *qp.path;
+  path.in_flight_bytes -= bytes;
+  for (const uint32_t qpn : std::exchange(path.blocked, {})) {
+    const auto* waiting = queue_pairs_.find(qpn);
+    if (waiting == nullptr || (*waiting)->path != &path) continue;
+    (*waiting)->waits_for_path = false;
+    make_ready(**waiting);
+  }
+}
+
+}  // namespace verbena::engine

@@ -1,0 +1,329 @@
+// The requester: turns posted work requests into request packets, as far as windows and limits allow.
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "soft/engine/engine.h"
+#include "soft/wire/mtu.h"
+
+namespace verbena::engine {
+namespace {
+
+using wire::Opcode;
+
+// An acknowledge is asked for at least this often, so that the window moves while it is used.
+constexpr uint32_t kAckRequestInterval = 32;
+
+uint32_t left_of(const SendRequest& request, uint32_t psn) {
+  return static_cast<uint32_t>(wire::psn_diff(request.last_psn, psn)) + 1;
+}
+
+bool carries_imm(const SendRequest& request) {
+  return request.opcode == IBV_WR_SEND_WITH_IMM || request.opcode == IBV_WR_RDMA_WRITE_WITH_IMM;
+}
+
+bool is_send(const SendRequest& request) {
+  return request.opcode == IBV_WR_SEND || request.opcode == IBV_WR_SEND_WITH_IMM;
+}
+
+Opcode data_opcode(const SendRequest& request, bool first, bool last) {
+  const bool imm = carries_imm(request);
+  if (is_send(request)) {
+    if (first && last) return imm ? Opcode::kSendOnlyImm : Opcode::kSendOnly;
+    if (first) return Opcode::kSendFirst;
+    if (last) return imm ? Opcode::kSendLastImm : Opcode::kSendLast;
+    return Opcode::kSendMiddle;
+  }
+  if (first && last) return imm ? Opcode::kWriteOnlyImm : Opcode::kWriteOnly;
+  if (first) return Opcode::kWriteFirst;
+  if (last) return imm ? Opcode::kWriteLastImm : Opcode::kWriteLast;
+  return Opcode::kWriteMiddle;
+}
+
+bool opcode_supported(ibv_wr_opcode opcode) {
+  switch (opcode) {
+    case IBV_WR_SEND:
+    case IBV_WR_SEND_WITH_IMM:
+    case IBV_WR_RDMA_WRITE:
+    case IBV_WR_RDMA_WRITE_WITH_IMM:
+    case IBV_WR_RDMA_READ:
+    case IBV_WR_ATOMIC_CMP_AND_SWP:
+    case IBV_WR_ATOMIC_FETCH_AND_ADD:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// 0 or an errno value; fills `length`.
+int check_post(const QueuePair& qp, const ibv_send_wr& request, uint64_t& length) {
+  constexpr uint64_t kLargestMessage = uint64_t{1} << 30;
+  if (!opcode_supported(request.opcode)) return EINVAL;
+  if (request.num_sge < 0 ||
+      static_cast<uint32_t>(request.num_sge) > qp.send_queue.max_sge()) {
+    return EINVAL;
+  }
+  length = 0;
+  for (int i = 0; i < request.num_sge; ++i) length += request.sg_list[i].length;
+  if (length > kLargestMessage) return EINVAL;
+  const bool atomic = request.opcode == IBV_WR_ATOMIC_CMP_AND_SWP ||
+                      request.opcode == IBV_WR_ATOMIC_FETCH_AND_ADD;
+  if (atomic && length != sizeof(uint64_t)) return EINVAL;
+  const bool wants_response = atomic || request.opcode == IBV_WR_RDMA_READ;
+  if (wants_response && qp.attributes.max_rd_atomic == 0) return EINVAL;
+  if ((request.send_flags & IBV_SEND_INLINE) == 0) return 0;
+  return wants_response || length > qp.send_queue.max_inline() ? EINVAL : 0;
+}
+
+void store_request(SendQueue& queue, const ibv_send_wr& from, uint32_t length) {
+  const uint64_t number = queue.tail();
+  const bool atomic = from.opcode == IBV_WR_ATOMIC_CMP_AND_SWP ||
+                      from.opcode == IBV_WR_ATOMIC_FETCH_AND_ADD;
+  SendRequest& to = queue.at(number);
+  to = {};
+  to.id = from.wr_id;
+  to.opcode = from.opcode;
+  to.flags = from.send_flags;
+  to.sge_count = static_cast<uint32_t>(from.num_sge);
+  to.length = length;
+  to.imm_be = from.imm_data;
+  to.remote_address = atomic ? from.wr.atomic.remote_addr : from.wr.rdma.remote_addr;
+  to.rkey = atomic ? from.wr.atomic.rkey : from.wr.rdma.rkey;
+  to.compare_add = from.wr.atomic.compare_add;
+  to.swap = from.wr.atomic.swap;
+  std::copy_n(from.sg_list, to.sge_count, queue.sges(number));
+  if ((from.send_flags & IBV_SEND_INLINE) == 0) return;
+  std::byte* at = queue.inline_bytes(number);
+  for (const ibv_sge& sge : std::span(from.sg_list, to.sge_count)) {
+    std::memcpy(at, reinterpret_cast<const void*>(sge.addr), sge.length);
+    at += sge.length;
+  }
+}
+
+}  // namespace
+
+int Engine::post_send(QueuePair& qp, const ibv_send_wr& request) {
+  if (qp.state != IBV_QPS_RTS && qp.state != IBV_QPS_SQD && qp.state != IBV_QPS_ERR) return EINVAL;
+  if (qp.send_queue.full()) return ENOMEM;
+  uint64_t length = 0;
+  if (const int error = check_post(qp, request, length); error != 0) return error;
+  store_request(qp.send_queue, request, static_cast<uint32_t>(length));
+  qp.send_queue.push();
+  if (qp.state == IBV_QPS_ERR) {
+    complete_send(qp, IBV_WC_WR_FLUSH_ERR);
+    qp.requester.cursor = qp.requester.started = qp.send_queue.tail();
+  } else {
+    make_ready(qp);
+  }
+  return 0;
+}
+
+// True when it stopped for its budget and not because it must wait for something.
+bool Engine::transmit_requests(TimeNs now, QueuePair& qp, PacketSink& sink, uint32_t& budget) {
+  Requester& requester = qp.requester;
+  if (!qp.accepts_responses() || requester.rnr_deadline != kNever) return false;
+  if (std::exchange(requester.probe_due, false)) send_probe(qp, sink);
+  while (requester.cursor != qp.send_queue.tail()) {
+    if (budget == 0) return true;
+    if (requester.cursor == requester.started) {
+      if (!may_start(qp)) return false;
+      start_request(qp);
+    }
+    if (!window_open(qp)) return false;
+    SendRequest& request = qp.send_queue.at(requester.cursor);
+    const uint32_t psn = requester.send_psn;
+    uint32_t packets = 1;
+    if (request.wants_response()) {
+      if (requester.responses_awaited.size() >= qp.attributes.max_rd_atomic) return false;
+      packets = request.is_read() ? send_read(qp, request, sink) : send_atomic(qp, request, sink);
+    } else {
+      const bool ack_request = wants_ack_now(qp, request);
+      if (!send_data(qp, requester.cursor, psn, ack_request, sink)) return false;
+      requester.since_ack_request = ack_request ? 0 : requester.since_ack_request + 1;
+    }
+    if (packets == 0) return false;
+    --budget;
+    note_sent(now, qp, packets);
+    if (requester.send_psn == wire::psn_add(request.last_psn, 1)) ++requester.cursor;
+  }
+  return false;
+}
+
+bool Engine::may_start(QueuePair& qp) {
+  const Requester& requester = qp.requester;
+  if (qp.state != IBV_QPS_RTS) return false;  // a draining queue finishes what it began
+  const SendRequest& request = qp.send_queue.at(requester.cursor);
+  if ((request.flags & IBV_SEND_FENCE) != 0 && requester.unfinished_responses > 0) return false;
+  constexpr uint32_t kMostOutstanding = (1U << 23) - 1;
+  const uint32_t outstanding = (requester.next_psn - requester.una_psn) & wire::kPsnMask;
+  return outstanding + wire::packet_count(request.length, qp.mtu) <= kMostOutstanding;
+}
+
+void Engine::start_request(QueuePair& qp) {
+  Requester& requester = qp.requester;
+  SendRequest& request = qp.send_queue.at(requester.started++);
+  const uint32_t packets = request.is_atomic() ? 1 : wire::packet_count(request.length, qp.mtu);
+  request.first_psn = requester.next_psn;
+  request.last_psn = wire::psn_add(request.first_psn, packets - 1);
+  requester.next_psn = wire::psn_add(request.first_psn, packets);
+  if (request.wants_response()) ++requester.unfinished_responses;
+}
+
+// A queue pair with nothing in flight may always send one packet, so that none is starved by the others of its path.
+bool Engine::window_open(QueuePair& qp) {
+  const uint32_t in_flight = qp.packets_in_flight();
+  if (in_flight == 0) return true;
+  if (in_flight >= qp.requester.window) return false;
+  if (qp.path->in_flight_bytes + flight_bytes(qp, 1) <= options_.peer_window_bytes) return true;
+  if (!std::exchange(qp.waits_for_path, true)) qp.path->blocked.push_back(qp.qpn);
+  return false;
+}
+
+// Asks at the end of what can be sent now, and every so often before.
+bool Engine::wants_ack_now(QueuePair& qp, const SendRequest& request) {
+  const Requester& requester = qp.requester;
+  const bool last_packet = requester.send_psn == request.last_psn;
+  if (last_packet && requester.cursor + 1 == qp.send_queue.tail()) return true;
+  if (last_packet && qp.path->in_flight_bytes * 2 > options_.peer_window_bytes) return true;
+  const uint32_t interval = std::min(requester.window / 4, kAckRequestInterval);
+  return requester.since_ack_request >= interval ||
+         qp.packets_in_flight() + 1 >= requester.window;
+}
+
+void Engine::note_sent(TimeNs now, QueuePair& qp, uint32_t packets) {
+  Requester& requester = qp.requester;
+  const uint32_t first = requester.send_psn;
+  move_send_psn(qp, wire::psn_add(first, packets));
+  if (wire::psn_diff(requester.send_psn, requester.sent_psn) > 0) {
+    requester.sent_psn = requester.send_psn;
+    if (!requester.rtt_running) {
+      requester.rtt_running = true;
+      requester.rtt_psn = first;
+      requester.rtt_since = now;
+    }
+  } else {
+    counters_.retransmits += packets;
+  }
+  if (requester.ack_deadline == kNever && requester.probe_deadline == kNever) {
+    restart_timers(now, qp);
+  }
+}
+
+// Asks for as much of the READ as the window holds: the receiver paces what streams towards it. A continuation
+// is an ordinary READ request, as after a retry. Returns the PSNs taken, 0 when it is better to wait.
+uint32_t Engine::send_read(QueuePair& qp, const SendRequest& request, PacketSink& sink) {
+  Requester& requester = qp.requester;
+  const uint32_t in_flight = qp.packets_in_flight();
+  const uint32_t room = requester.window - std::min(in_flight, requester.window - 1);
+  const uint32_t left = left_of(request, requester.send_psn);
+  if (in_flight > 0 && room < left && room < requester.window / 4) return 0;
+  const uint32_t packets = std::min(left, room);
+  const uint64_t offset =
+      uint64_t{qp.mtu} * static_cast<uint32_t>(wire::psn_diff(requester.send_psn, request.first_psn));
+  const uint64_t bytes = std::min<uint64_t>(request.length - offset, uint64_t{packets} * qp.mtu);
+
+  std::byte* at = sink.reserve(qp.path->address, wire::kBthBytes + wire::kRethBytes);
+  at = wire::write_bth(at, {.opcode = Opcode::kReadRequest,
+                            .solicited = (request.flags & IBV_SEND_SOLICITED) != 0,
+                            .dest_qpn = qp.attributes.dest_qp_num,
+                            .psn = requester.send_psn});
+  wire::write_reth(at, {request.remote_address + offset, request.rkey, static_cast<uint32_t>(bytes)});
+  sink.commit();
+  count_sent(wire::kBthBytes + wire::kRethBytes);
+  requester.responses_awaited.push_back(wire::psn_add(requester.send_psn, packets - 1));
+  return packets;
+}
+
+uint32_t Engine::send_atomic(QueuePair& qp, const SendRequest& request, PacketSink& sink) {
+  const bool swap = request.opcode == IBV_WR_ATOMIC_CMP_AND_SWP;
+  std::byte* at = sink.reserve(qp.path->address, wire::kBthBytes + wire::kAtomicEthBytes);
+  at = wire::write_bth(at, {.opcode = swap ? Opcode::kCompareSwap : Opcode::kFetchAdd,
+                            .dest_qpn = qp.attributes.dest_qp_num,
+                            .ack_request = true,
+                            .psn = qp.requester.send_psn});
+  wire::write_atomic_eth(at, {request.remote_address, request.rkey,
+                              swap ? request.swap : request.compare_add,
+                              swap ? request.compare_add : 0});
+  sink.commit();
+  count_sent(wire::kBthBytes + wire::kAtomicEthBytes);
+  qp.requester.responses_awaited.push_back(qp.requester.send_psn);
+  return 1;
+}
+
+// One packet of a SEND or WRITE. False when its bytes cannot be had: a bad lkey fails the request once it is the oldest.
+bool Engine::send_data(QueuePair& qp, uint64_t number, uint32_t psn, bool ack_request,
+                       PacketSink& sink) {
+  const SendRequest& request = qp.send_queue.at(number);
+  const uint32_t offset =
+      qp.mtu * static_cast<uint32_t>(wire::psn_diff(psn, request.first_psn));
+  const uint32_t bytes = std::min(qp.mtu, request.length - offset);
+  if (!gather(qp, number, offset, bytes)) {
+    if (qp.send_queue.head() == number) fail_send(qp, number, IBV_WC_LOC_PROT_ERR);
+    return false;
+  }
+  const bool last = psn == request.last_psn;
+  const Opcode opcode = data_opcode(request, psn == request.first_psn, last);
+  const wire::OpcodeInfo& info = wire::opcode_info(opcode);
+  const uint32_t pad = wire::pad_bytes(bytes);
+  const uint32_t total = info.header_bytes + bytes + pad;
+
+  std::byte* at = sink.reserve(qp.path->address, total);
+  at = wire::write_bth(at, {.opcode = opcode,
+                            .solicited = last && (request.flags & IBV_SEND_SOLICITED) != 0,
+                            .pad_count = static_cast<uint8_t>(pad),
+                            .dest_qpn = qp.attributes.dest_qp_num,
+                            .ack_request = ack_request,
+                            .psn = psn});
+  if (info.has(wire::OpcodeFlag::kReth)) {
+    at = wire::write_reth(at, {request.remote_address, request.rkey, request.length});
+  }
+  if (info.has(wire::OpcodeFlag::kImm)) at = wire::write_imm(at, request.imm_be);
+  for (const auto piece : pieces_) at = std::copy(piece.begin(), piece.end(), at);
+  std::fill_n(at, pad, std::byte{0});
+  sink.commit();
+  count_sent(total);
+  return true;
+}
+
+// Repeats the newest packet alone: the answer, an acknowledge or a NAK, tells what arrived of all before it.
+void Engine::send_probe(QueuePair& qp, PacketSink& sink) {
+  Requester& requester = qp.requester;
+  if (requester.send_psn == requester.una_psn) return;
+  const uint32_t psn = wire::psn_add(requester.send_psn, wire::kPsnMask);
+  uint64_t number = requester.cursor;
+  if (number == requester.started ||
+      wire::psn_diff(psn, qp.send_queue.at(number).first_psn) < 0) {
+    --number;
+  }
+  ++counters_.tail_probes;
+  if (requester.gap_answered || qp.send_queue.at(number).wants_response()) {
+    go_back(qp);
+  } else {
+    send_data(qp, number, psn, true, sink);
+  }
+}
+
+bool Engine::gather(QueuePair& qp, uint64_t number, uint32_t offset, uint32_t length) {
+  pieces_.clear();
+  const SendRequest& request = qp.send_queue.at(number);
+  if ((request.flags & IBV_SEND_INLINE) != 0) {
+    pieces_.push_back({qp.send_queue.inline_bytes(number) + offset, length});
+    return true;
+  }
+  for (const ibv_sge& sge : std::span(qp.send_queue.sges(number), request.sge_count)) {
+    if (length == 0) break;
+    if (offset >= sge.length) {
+      offset -= sge.length;
+      continue;
+    }
+    const uint32_t taken = std::min(length, sge.length - offset);
+    const std::byte* at = memory_.translate(sge.lkey, qp.options.pd, sge.addr + offset, taken, 0);
+    if (at == nullptr) return false;
+    pieces_.push_back({at, taken});
+    length -= taken;
+    offset = 0;
+  }
+  return length == 0;
+}
+
+}  // namespace verbena::engine

@@ -1,0 +1,446 @@
+// The responder: checks and executes request packets in PSN order, and sends acknowledges, READ data and atomic results.
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+
+#include "soft/engine/engine.h"
+#include "soft/wire/mtu.h"
+#include "soft/wire/syndrome.h"
+
+namespace verbena::engine {
+namespace {
+
+using wire::Opcode;
+using wire::OpcodeFlag;
+
+// Acknowledges between responses and repeated requests beyond this many are dropped; the requester asks again.
+constexpr size_t kMostResponses = 64;
+
+bool takes_receive(const wire::Packet& packet) {
+  if (packet.has(OpcodeFlag::kSend)) return packet.has(OpcodeFlag::kStart);
+  return packet.has(OpcodeFlag::kImm);
+}
+
+}  // namespace
+
+void Engine::on_request(QueuePair& qp, const wire::Packet& packet) {
+  if (!qp.accepts_requests()) {
+    ++counters_.bad_state;
+    return;
+  }
+  if (!qp.communication_established) {
+    qp.communication_established = true;
+    events_.on_qp_event(qp, IBV_EVENT_COMM_EST);
+  }
+  Responder& responder = qp.responder;
+  const int32_t ahead = wire::psn_diff(packet.psn(), responder.expected_psn);
+  if (ahead < 0) return on_duplicate(qp, packet);
+  if (ahead == 0) {
+    responder.nak_outstanding = false;
+    return execute(qp, packet);
+  }
+  ++counters_.out_of_sequence;
+  if (responder.nak_outstanding) return;
+  responder.nak_outstanding = true;
+  ++counters_.sequence_naks_sent;
+  queue_ack(qp, responder.expected_psn, wire::kNakPsnSequence);
+}
+
+// The order of the checks is that of IBTA volume 1, 9.7.4.1: sequence, operation, resources, length, and in the steps the key.
+void Engine::execute(QueuePair& qp, const wire::Packet& packet) {
+  const auto refuse = [&] {
+    reject(qp, packet, wire::kNakInvalidRequest, IBV_WC_REM_INV_REQ_ERR);
+  };
+  if (!sequence_valid(qp, packet) || !operation_allowed(qp, packet)) return refuse();
+  if (takes_receive(packet) && qp.receive_queue.empty()) {
+    ++counters_.rnr_naks_sent;
+    qp.responder.nak_outstanding = true;
+    return queue_ack(qp, packet.psn(), wire::rnr_syndrome(qp.attributes.min_rnr_timer));
+  }
+  if (!length_valid(qp, packet)) return refuse();
+  if (packet.has(OpcodeFlag::kSend)) return execute_send(qp, packet);
+  if (packet.has(OpcodeFlag::kWrite)) return execute_write(qp, packet);
+  if (packet.has(OpcodeFlag::kRead)) return execute_read(qp, packet);
+  execute_atomic(qp, packet);
+}
+
+bool Engine::sequence_valid(const QueuePair& qp, const wire::Packet& packet) const {
+  const InboundMessage current = qp.responder.message;
+  if (packet.has(OpcodeFlag::kStart)) return current == InboundMessage::kNone;
+  return current == (packet.has(OpcodeFlag::kSend) ? InboundMessage::kSend : InboundMessage::kWrite);
+}
+
+bool Engine::operation_allowed(const QueuePair& qp, const wire::Packet& packet) const {
+  const unsigned access = qp.attributes.qp_access_flags;
+  if (packet.has(OpcodeFlag::kWrite)) return (access & IBV_ACCESS_REMOTE_WRITE) != 0;
+  const bool read = packet.has(OpcodeFlag::kRead);
+  if (!read && !packet.has(OpcodeFlag::kAtomic)) return true;
+  if ((access & (read ? IBV_ACCESS_REMOTE_READ : IBV_ACCESS_REMOTE_ATOMIC)) == 0) return false;
+  const auto& responses = qp.responder.responses;
+  const auto unanswered = std::count_if(responses.begin(), responses.end(), [](const Response& r) {
+    return r.kind != Response::Kind::kAck;
+  });
+  return unanswered < qp.attributes.max_dest_rd_atomic;
+}
+
+bool Engine::length_valid(const QueuePair& qp, const wire::Packet& packet) const {
+  constexpr uint32_t kLargestRead = 1U << 31;
+  if (packet.has(OpcodeFlag::kRead)) return packet.reth().length <= kLargestRead;
+  if (packet.has(OpcodeFlag::kAtomic)) return true;
+  const size_t bytes = packet.payload().size();
+  if (bytes > qp.mtu) return false;
+  if (!packet.has(OpcodeFlag::kEnd)) {
+    if (bytes != qp.mtu) return false;
+  } else if (!packet.has(OpcodeFlag::kStart) && bytes == 0) {
+    return false;
+  }
+  if (!packet.has(OpcodeFlag::kWrite)) return true;
+  const uint32_t wanted =
+      packet.has(OpcodeFlag::kStart) ? packet.reth().length : qp.responder.write_remaining;
+  return packet.has(OpcodeFlag::kEnd) ? bytes == wanted : bytes < wanted;
+}
+
+void Engine::execute_send(QueuePair& qp, const wire::Packet& packet) {
+  Responder& responder = qp.responder;
+  if (packet.has(OpcodeFlag::kStart)) {
+    responder.message = InboundMessage::kSend;
+    responder.received = 0;
+  }
+  const auto bytes = packet.payload();
+  if (responder.received + bytes.size() > qp.receive_queue.front().capacity) {
+    return reject(qp, packet, wire::kNakInvalidRequest, IBV_WC_LOC_LEN_ERR);
+  }
+  if (!scatter(qp.receive_queue.front_sges(), qp.options.pd,
+               static_cast<uint32_t>(responder.received), bytes)) {
+    return reject(qp, packet, wire::kNakRemoteOperational, IBV_WC_LOC_PROT_ERR);
+  }
+  responder.received += bytes.size();
+  if (packet.has(OpcodeFlag::kEnd)) complete_receive(qp, packet, IBV_WC_RECV);
+  finish_request(qp, packet, 1);
+}
+
+void Engine::execute_write(QueuePair& qp, const wire::Packet& packet) {
+  Responder& responder = qp.responder;
+  const auto bytes = packet.payload();
+  if (packet.has(OpcodeFlag::kStart)) {
+    const wire::Reth reth = packet.reth();
+    if (reth.length > 0 && memory_.translate(reth.rkey, qp.options.pd, reth.address, reth.length,
+                                             IBV_ACCESS_REMOTE_WRITE) == nullptr) {
+      return reject(qp, packet, wire::kNakRemoteAccess, IBV_WC_SUCCESS);
+    }
+    responder.message = InboundMessage::kWrite;
+    responder.received = 0;
+    responder.write_address = reth.address;
+    responder.write_rkey = reth.rkey;
+    responder.write_remaining = reth.length;
+  }
+  if (!bytes.empty()) {
+    // The region may have gone since the first packet.
+    std::byte* to = memory_.translate(responder.write_rkey, qp.options.pd, responder.write_address,
+                                      bytes.size(), IBV_ACCESS_REMOTE_WRITE);
+    if (to == nullptr) return reject(qp, packet, wire::kNakRemoteAccess, IBV_WC_SUCCESS);
+    std::memcpy(to, bytes.data(), bytes.size());
+  }
+  responder.received += bytes.size();
+  responder.write_address += bytes.size();
+  responder.write_remaining -= static_cast<uint32_t>(bytes.size());
+  if (packet.has(OpcodeFlag::kImm)) complete_receive(qp, packet, IBV_WC_RECV_RDMA_WITH_IMM);
+  finish_request(qp, packet, 1);
+}
+
+void Engine::execute_read(QueuePair& qp, const wire::Packet& packet) {
+  const wire::Reth reth = packet.reth();
+  if (reth.length > 0 && memory_.translate(reth.rkey, qp.options.pd, reth.address, reth.length,
+                                           IBV_ACCESS_REMOTE_READ) == nullptr) {
+    return reject(qp, packet, wire::kNakRemoteAccess, IBV_WC_SUCCESS);
+  }
+  const uint32_t packets = wire::packet_count(reth.length, qp.mtu);
+  const uint32_t psn = packet.psn();
+  const uint32_t end_psn = wire::psn_add(psn, packets);
+  remember(qp, {false, psn, wire::psn_add(psn, packets - 1), reth.address, reth.rkey, reth.length, 0});
+  qp.responder.responses.push_back({.kind = Response::Kind::kRead,
+                                    .syndrome = wire::kAckNoCredits,
+                                    .psn = psn,
+                                    .end_psn = end_psn,
+                                    .rkey = reth.rkey,
+                                    .address = reth.address,
+                                    .remaining = reth.length,
+                                    .started = false,
+                                    .original = 0});
+  make_ready(qp);
+  finish_request(qp, packet, packets);
+}
+
+void Engine::execute_atomic(QueuePair& qp, const wire::Packet& packet) {
+  const wire::AtomicEth atomic = packet.atomic_eth();
+  std::byte* at = memory_.translate(atomic.rkey, qp.options.pd, atomic.address, sizeof(uint64_t),
+                                    IBV_ACCESS_REMOTE_ATOMIC);
+  if (at == nullptr) return reject(qp, packet, wire::kNakRemoteAccess, IBV_WC_SUCCESS);
+  const bool misaligned = (atomic.address | reinterpret_cast<uintptr_t>(at)) % sizeof(uint64_t) != 0;
+  if (misaligned) {
+    return reject(qp, packet, wire::kNakInvalidRequest, IBV_WC_REM_INV_REQ_ERR);
+  }
+  const std::atomic_ref<uint64_t> value(*reinterpret_cast<uint64_t*>(at));
+  uint64_t original = atomic.compare;
+  if (packet.opcode() == Opcode::kFetchAdd) {
+    original = value.fetch_add(atomic.swap_add);
+  } else {
+    value.compare_exchange_strong(original, atomic.swap_add);
+  }
+  const uint32_t psn = packet.psn();
+  remember(qp, {true, psn, psn, atomic.address, atomic.rkey, sizeof(uint64_t), original});
+  queue_atomic_response(qp, psn, original);
+  finish_request(qp, packet, 1);
+}
+
+void Engine::queue_atomic_response(QueuePair& qp, uint32_t psn, uint64_t original) {
+  qp.responder.responses.push_back({.kind = Response::Kind::kAtomic,
+                                    .syndrome = wire::kAckNoCredits,
+                                    .psn = psn,
+                                    .end_psn = wire::psn_add(psn, 1),
+                                    .rkey = 0,
+                                    .address = 0,
+                                    .remaining = 0,
+                                    .started = false,
+                                    .original = original});
+  make_ready(qp);
+}
+
+bool Engine::scatter(std::span<const ibv_sge> sges, uint32_t pd, uint32_t offset,
+                     std::span<const std::byte> bytes) {
+  for (const ibv_sge& sge : sges) {
+    if (bytes.empty()) return true;
+    if (offset >= sge.length) {
+      offset -= sge.length;
+      continue;
+    }
+    const size_t taken = std::min<size_t>(bytes.size(), sge.length - offset);
+    std::byte* to =
+        memory_.translate(sge.lkey, pd, sge.addr + offset, taken, IBV_ACCESS_LOCAL_WRITE);
+    if (to == nullptr) return false;
+    std::memcpy(to, bytes.data(), taken);
+    bytes = bytes.subspan(taken);
+    offset = 0;
+  }
+  return bytes.empty();
+}
+
+void Engine::complete_receive(QueuePair& qp, const wire::Packet& packet, ibv_wc_opcode opcode) {
+  ibv_wc completion{};
+  completion.wr_id = qp.receive_queue.front().id;
+  completion.status = IBV_WC_SUCCESS;
+  completion.opcode = opcode;
+  completion.byte_len = static_cast<uint32_t>(qp.responder.received);
+  completion.src_qp = qp.attributes.dest_qp_num;
+  if (packet.has(OpcodeFlag::kImm)) {
+    completion.wc_flags = IBV_WC_WITH_IMM;
+    completion.imm_data = packet.imm_be();
+  }
+  qp.receive_queue.pop();
+  push_completion(qp, *qp.options.recv_cq, completion, packet.solicited());
+}
+
+void Engine::finish_request(QueuePair& qp, const wire::Packet& packet, uint32_t psns) {
+  Responder& responder = qp.responder;
+  responder.expected_psn = wire::psn_add(packet.psn(), psns);
+  if (packet.has(OpcodeFlag::kEnd)) {
+    responder.msn = wire::psn_add(responder.msn, 1);
+    responder.message = InboundMessage::kNone;
+  }
+  const bool answered = packet.has(OpcodeFlag::kRead) || packet.has(OpcodeFlag::kAtomic);
+  if (packet.ack_request() && !answered) queue_ack(qp, packet.psn(), wire::kAckNoCredits);
+}
+
+// The newest acknowledge or NAK stands for one that waits before it: it acknowledges all that the older one did.
+void Engine::queue_ack(QueuePair& qp, uint32_t psn, uint8_t syndrome) {
+  auto& responses = qp.responder.responses;
+  const bool replaces = !responses.empty() && responses.back().kind == Response::Kind::kAck &&
+                        responses.back().syndrome == wire::kAckNoCredits;
+  if (!replaces && responses.size() >= kMostResponses) return;
+  if (replaces) responses.pop_back();
+  responses.push_back({.kind = Response::Kind::kAck,
+                       .syndrome = syndrome,
+                       .psn = psn,
+                       .end_psn = psn,
+                       .rkey = 0,
+                       .address = 0,
+                       .remaining = 0,
+                       .started = false,
+                       .original = 0});
+  make_ready(qp);
+}
+
+// A request that cannot be executed: the peer is told, the receive in use completes with `status` unless that is success, and
+// the queue pair fails (IBTA volume 1, 9.9.3.1, class C and J errors).
+void Engine::reject(QueuePair& qp, const wire::Packet& packet, uint8_t syndrome,
+                    ibv_wc_status status) {
+  switch (syndrome) {
+    case wire::kNakInvalidRequest:
+      ++counters_.invalid_request_naks_sent;
+      break;
+    case wire::kNakRemoteAccess:
+      ++counters_.remote_access_naks_sent;
+      break;
+    default:
+      ++counters_.remote_operational_naks_sent;
+  }
+  queue_ack(qp, packet.psn(), syndrome);
+  const bool receive_in_use = qp.responder.message == InboundMessage::kSend;
+  if (receive_in_use && status != IBV_WC_SUCCESS && !qp.receive_queue.empty()) {
+    ibv_wc completion{};
+    completion.wr_id = qp.receive_queue.front().id;
+    completion.status = status;
+    completion.opcode = IBV_WC_RECV;
+    qp.receive_queue.pop();
+    push_completion(qp, *qp.options.recv_cq, completion, true);
+  }
+  events_.on_qp_event(qp, syndrome == wire::kNakRemoteAccess ? IBV_EVENT_QP_ACCESS_ERR
+                                                             : IBV_EVENT_QP_REQ_ERR);
+  enter_error(qp);
+}
+
+void Engine::remember(QueuePair& qp, const ServedRequest& served) {
+  auto& kept = qp.responder.served;
+  if (kept.size() >= qp.attributes.max_dest_rd_atomic) kept.pop_front();
+  kept.push_back(served);
+}
+
+// What was executed already is not executed again: acknowledged again, read again, or answered from what was kept.
+void Engine::on_duplicate(QueuePair& qp, const wire::Packet& packet) {
+  ++counters_.duplicate_requests;
+  Responder& responder = qp.responder;
+  if (packet.has(OpcodeFlag::kSend) || packet.has(OpcodeFlag::kWrite)) {
+    return queue_ack(qp, wire::psn_add(responder.expected_psn, wire::kPsnMask), wire::kAckNoCredits);
+  }
+  const uint32_t psn = packet.psn();
+  const auto holds = [psn](const ServedRequest& served) {
+    return wire::psn_diff(psn, served.first_psn) >= 0 && wire::psn_diff(psn, served.last_psn) <= 0;
+  };
+  const auto found = std::find_if(responder.served.begin(), responder.served.end(), holds);
+  if (found == responder.served.end() || found->atomic != packet.has(OpcodeFlag::kAtomic)) return;
+  drop_responses_from(responder, psn);
+  if (found->atomic) return queue_atomic_response(qp, psn, found->original);
+  repeat_read(qp, packet, *found);
+}
+
+// The requester went back to `psn` and will ask for everything from there again.
+void Engine::drop_responses_from(Responder& responder, uint32_t psn) {
+  auto& responses = responder.responses;
+  while (!responses.empty() && wire::psn_diff(responses.back().psn, psn) >= 0) responses.pop_back();
+  if (responses.empty() || responses.back().kind != Response::Kind::kRead) return;
+  Response& newest = responses.back();
+  if (wire::psn_diff(newest.end_psn, psn) > 0) newest.end_psn = psn;
+}
+
+void Engine::repeat_read(QueuePair& qp, const wire::Packet& packet, const ServedRequest& served) {
+  const wire::Reth reth = packet.reth();
+  const uint64_t offset =
+      uint64_t{qp.mtu} * static_cast<uint32_t>(wire::psn_diff(packet.psn(), served.first_psn));
+  const bool part_of_it = reth.rkey == served.rkey && reth.address == served.address + offset &&
+                          reth.length <= served.length - std::min<uint64_t>(offset, served.length);
+  if (!part_of_it) return;
+  qp.responder.responses.push_back(
+      {.kind = Response::Kind::kRead,
+       .syndrome = wire::kAckNoCredits,
+       .psn = packet.psn(),
+       .end_psn = wire::psn_add(packet.psn(), wire::packet_count(reth.length, qp.mtu)),
+       .rkey = reth.rkey,
+       .address = reth.address,
+       .remaining = reth.length,
+       .started = false,
+       .original = 0});
+  make_ready(qp);
+}
+
+// True when it stopped for its budget.
+bool Engine::transmit_responses(QueuePair& qp, PacketSink& sink, uint32_t& budget) {
+  auto& responses = qp.responder.responses;
+  while (!responses.empty()) {
+    if (budget == 0) return true;
+    --budget;
+    Response& response = responses.front();
+    bool done = true;
+    if (response.kind == Response::Kind::kAck) {
+      send_ack(qp, response, sink);
+    } else if (response.kind == Response::Kind::kAtomic) {
+      send_atomic_response(qp, response, sink);
+    } else if (response.psn != response.end_psn) {
+      if (!send_read_response(qp, response, sink)) return revoke_read(qp);
+      done = response.psn == response.end_psn;
+    }
+    if (done) responses.pop_front();
+  }
+  return false;
+}
+
+void Engine::send_ack(QueuePair& qp, const Response& response, PacketSink& sink) {
+  constexpr uint32_t kBytes = wire::kBthBytes + wire::kAethBytes;
+  std::byte* at = sink.reserve(qp.path->address, kBytes);
+  at = wire::write_bth(at, {.opcode = Opcode::kAcknowledge,
+                            .dest_qpn = qp.attributes.dest_qp_num,
+                            .psn = response.psn});
+  wire::write_aeth(at, {response.syndrome, qp.responder.msn});
+  sink.commit();
+  ++counters_.acks_sent;
+  count_sent(kBytes);
+}
+
+void Engine::send_atomic_response(QueuePair& qp, const Response& response, PacketSink& sink) {
+  constexpr uint32_t kBytes = wire::kBthBytes + wire::kAethBytes + wire::kAtomicAckEthBytes;
+  std::byte* at = sink.reserve(qp.path->address, kBytes);
+  at = wire::write_bth(at, {.opcode = Opcode::kAtomicAcknowledge,
+                            .dest_qpn = qp.attributes.dest_qp_num,
+                            .psn = response.psn});
+  at = wire::write_aeth(at, {response.syndrome, qp.responder.msn});
+  wire::write_atomic_ack(at, response.original);
+  sink.commit();
+  count_sent(kBytes);
+}
+
+// One packet of READ data. False when the region is gone.
+bool Engine::send_read_response(QueuePair& qp, Response& response, PacketSink& sink) {
+  const uint32_t bytes = std::min(qp.mtu, response.remaining);
+  const std::byte* from = nullptr;
+  if (bytes > 0) {
+    from = memory_.translate(response.rkey, qp.options.pd, response.address, bytes,
+                             IBV_ACCESS_REMOTE_READ);
+    if (from == nullptr) return false;
+  }
+  const bool first = !response.started;
+  const bool last = wire::psn_add(response.psn, 1) == response.end_psn;
+  Opcode opcode = last ? Opcode::kReadResponseLast : Opcode::kReadResponseMiddle;
+  if (first) opcode = last ? Opcode::kReadResponseOnly : Opcode::kReadResponseFirst;
+  const wire::OpcodeInfo& info = wire::opcode_info(opcode);
+  const uint32_t pad = wire::pad_bytes(bytes);
+  const uint32_t total = info.header_bytes + bytes + pad;
+
+  std::byte* at = sink.reserve(qp.path->address, total);
+  at = wire::write_bth(at, {.opcode = opcode,
+                            .pad_count = static_cast<uint8_t>(pad),
+                            .dest_qpn = qp.attributes.dest_qp_num,
+                            .psn = response.psn});
+  if (info.has(OpcodeFlag::kAeth)) at = wire::write_aeth(at, {response.syndrome, qp.responder.msn});
+  if (bytes > 0) std::memcpy(at, from, bytes);
+  std::fill_n(at + bytes, pad, std::byte{0});
+  sink.commit();
+  count_sent(total);
+  response.started = true;
+  response.psn = wire::psn_add(response.psn, 1);
+  response.address += bytes;
+  response.remaining -= bytes;
+  return true;
+}
+
+// The region of a READ was deregistered while its data were being sent.
+bool Engine::revoke_read(QueuePair& qp) {
+  auto& responses = qp.responder.responses;
+  const uint32_t psn = responses.front().psn;
+  responses.clear();
+  ++counters_.remote_access_naks_sent;
+  queue_ack(qp, psn, wire::kNakRemoteAccess);
+  events_.on_qp_event(qp, IBV_EVENT_QP_ACCESS_ERR);
+  enter_error(qp);
+  return true;
+}
+
+}  // namespace verbena::engine
