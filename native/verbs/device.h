@@ -1,0 +1,64 @@
+// Owns open devices: one context per library and name in the process, shared by all threads, and
+// the handle through which one thread uses it.
+#pragma once
+
+#include <infiniband/verbs.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "verbs/async_events.h"
+#include "verbs/library.h"
+#include "verbs/parent.h"
+
+namespace verbena::verbs {
+
+struct DeviceName {
+  std::string name;
+  /** 16 hex digits. */
+  std::string guid;
+};
+
+/** The devices that the library offers; empty where the kernel has no RDMA support. */
+std::vector<DeviceName> list_devices(const Library& library);
+
+class SharedContext;
+
+/** One thread's hold on a shared device context. */
+class Device : public Parent {
+ public:
+  /**
+   * Throws ERR_VERBENA_NO_DEVICE when no device has the name, ERR_VERBENA_VERBS when it cannot be
+   * opened.
+   */
+  static std::shared_ptr<Device> open(Library& library, const std::string& name);
+
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+  ~Device();
+
+  const std::string& name() const;
+  const Functions& functions() const;
+  ibv_context* context() const;
+  AsyncEvents& async_events() const;
+  bool is_open() const { return shared_ != nullptr; }
+
+  ibv_device_attr query() const;
+  ibv_port_attr query_port(uint8_t port) const;
+  /** Valid entries of the port's table, in order of their index. */
+  std::vector<ibv_gid_entry> gid_table(uint8_t port) const;
+
+  /**
+   * Gives up this hold; the last one in the process closes the context.
+   * Throws ERR_VERBENA_IN_USE while children are open.
+   */
+  void close();
+
+ private:
+  explicit Device(SharedContext& shared) : shared_(&shared) {}
+
+  SharedContext* shared_;
+};
+
+}  // namespace verbena::verbs
