@@ -1,9 +1,10 @@
 // Makes a development certificate authority and a server certificate, in memory or in a folder.
-import { X509Certificate, webcrypto } from 'node:crypto';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { createPrivateKey, webcrypto, X509Certificate } from 'node:crypto';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
+import { codeOf } from '../errors.js';
 import { CliFailure } from './failure.js';
 
 /** PEM texts. The authority's private key is thrown away: it signs one certificate. */
@@ -13,6 +14,8 @@ export interface DevCertificate {
   readonly key: string;
 }
 
+const files = ['ca.pem', 'cert.pem', 'key.pem'] as const;
+const authorityName = 'CN=Verbena development CA';
 const validDays = 30;
 const dayMs = 24 * 60 * 60 * 1000;
 const keyAlgorithm = { name: 'ECDSA', namedCurve: 'P-256' };
@@ -44,7 +47,7 @@ export async function makeDevCertificate(host = 'localhost'): Promise<DevCertifi
   const notBefore = new Date(Date.now() - dayMs);
   const notAfter = new Date(Date.now() + validDays * dayMs);
   const ca = await x509.X509CertificateGenerator.createSelfSigned({
-    name: 'CN=Verbena development CA',
+    name: authorityName,
     notBefore,
     notAfter,
     keys: caKeys,
@@ -83,43 +86,60 @@ export async function makeDevCertificate(host = 'localhost'): Promise<DevCertifi
   };
 }
 
-/** True when the certificate was signed by this authority, names the host and is not about to end. */
-function stillServes({ ca, cert }: DevCertificate, host: string): boolean {
-  const leaf = new X509Certificate(cert);
-  const wanted = namesFor(host).every((name) =>
+/** What a folder holds: nothing of ours to lose, a certificate that will do, or one to replace. */
+type Kept =
+  { readonly state: 'none' | 'stale' } | { readonly state: 'fit'; readonly is: DevCertificate };
+
+/** Judges a kept set. Throws when it cannot be one that `makeDevCertificate` made. */
+function judge(kept: DevCertificate, host: string): Kept {
+  const leaf = new X509Certificate(kept.cert);
+  const authority = new X509Certificate(kept.ca);
+  if (leaf.issuer !== authorityName || authority.subject !== authorityName) {
+    throw new Error('the certificate there is not a development certificate of Verbena');
+  }
+  const named = namesFor(host).every((name) =>
     isIP(name) === 0 ? leaf.checkHost(name) !== undefined : leaf.checkIP(name) !== undefined,
   );
-  const left = Date.parse(leaf.validTo) - Date.now();
-  return wanted && left > dayMs && leaf.verify(new X509Certificate(ca).publicKey);
+  const leftMs = Date.parse(leaf.validTo) - Date.now();
+  const belong =
+    leaf.verify(authority.publicKey) && leaf.checkPrivateKey(createPrivateKey(kept.key));
+  return named && leftMs > dayMs && belong ? { state: 'fit', is: kept } : { state: 'stale' };
 }
 
-async function readFrom(folder: string): Promise<DevCertificate | undefined> {
-  const [ca, cert, key] = await Promise.all(
-    ['ca.pem', 'cert.pem', 'key.pem'].map((name) =>
-      readFile(join(folder, name), 'utf8').catch((error: unknown) => {
-        if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
-        throw error;
-      }),
-    ),
-  );
-  return ca === undefined || cert === undefined || key === undefined
-    ? undefined
-    : { ca, cert, key };
+async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+async function keptIn(folder: string, host: string): Promise<Kept> {
+  const [ca, cert, key] = await Promise.all(files.map((name) => readIfThere(join(folder, name))));
+  if (ca === undefined && cert === undefined && key === undefined) return { state: 'none' };
+  if (ca === undefined || cert === undefined || key === undefined) {
+    throw new Error(`${files.join(', ')} are not all there`);
+  }
+  return judge({ ca, cert, key }, host);
 }
 
 /**
- * The certificate kept in `folder`; made and written there (`ca.pem`, `cert.pem`, `key.pem`) when there is
- * none, or when what is there does not fit `host` or ends within a day.
+ * The certificate kept in `folder`; made and written there (`ca.pem`, `cert.pem`, `key.pem`) when
+ * there is none, or when a development certificate there does not fit `host` or ends within a day.
+ * Files that are not ours are never touched.
  */
 export async function devCertificateIn(
   folder: string,
   host: string,
 ): Promise<DevCertificate & { readonly made: boolean }> {
   try {
-    const kept = await readFrom(folder);
-    if (kept !== undefined && stillServes(kept, host)) return { ...kept, made: false };
+    const kept = await keptIn(folder, host);
+    if (kept.state === 'fit') return { ...kept.is, made: false };
     const fresh = await makeDevCertificate(host);
     await mkdir(folder, { recursive: true });
+    // The mode counts for a new file only, so an old one goes first.
+    await rm(join(folder, 'key.pem'), { force: true });
     await writeFile(join(folder, 'key.pem'), fresh.key, { mode: 0o600 });
     await writeFile(join(folder, 'cert.pem'), fresh.cert);
     await writeFile(join(folder, 'ca.pem'), fresh.ca);
@@ -127,7 +147,7 @@ export async function devCertificateIn(
   } catch (error) {
     throw new CliFailure(`cannot keep a development certificate in ${folder}`, {
       cause: error,
-      hint: 'give --dev-cert a folder that can be written',
+      hint: 'give --dev-cert a folder that can be written and holds no other certificates',
     });
   }
 }

@@ -1,0 +1,25 @@
+// The child's end of the demo's channel: typed messages, and a life no longer than the parent's.
+
+export class ParentLink<In, Out> {
+  /**
+   * Calls `handle` for each message of the parent. The process ends when the parent does: the
+   * channel closes then. Ctrl-C reaches the whole process group, but the parent ends its children.
+   */
+  constructor(handle: (message: In) => void) {
+    if (process.send === undefined) throw new Error('this program is started by `verbena demo`');
+    process.on('message', (message) => handle(message as In));
+    process.on('disconnect', () => process.exit(1));
+    process.on('SIGINT', () => undefined);
+    process.on('SIGTERM', () => process.exit(143));
+  }
+
+  /** Resolves when the message has left this process. */
+  send(message: Out): Promise<void> {
+    return new Promise((resolve, reject) => {
+      process.send?.(message, undefined, undefined, (error) => {
+        if (error === null) resolve();
+        else reject(error);
+      });
+    });
+  }
+}

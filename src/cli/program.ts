@@ -1,0 +1,144 @@
+// The commands of `verbena`, their options, help and examples; each command's code is loaded on use.
+import { readFileSync } from 'node:fs';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { flagOf, serveSettings, type Setting } from '../config/settings.js';
+import type { DemoCommandOptions } from './demo/command.js';
+import type { PingOptions } from './ping-command.js';
+import type { RunOptions } from './run-command.js';
+
+/** Where a command leaves its exit code. */
+export type SetExitCode = (code: number) => void;
+
+function version(): string {
+  const path = new URL('../../package.json', import.meta.url);
+  const { version } = JSON.parse(readFileSync(path, 'utf8')) as { version: string };
+  return version;
+}
+
+/** A parser for whole numbers between two limits. */
+function integer(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d+$/.test(text) ? Number(text) : NaN;
+    if (value >= min && value <= max) return value;
+    throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
+  };
+}
+
+function serve(setExitCode: SetExitCode): Command {
+  const command = new Command('serve')
+    .summary('serve clients: echo their requests, lend them memory')
+    .description(
+      'Serves clients over TLS and RDMA until SIGTERM or SIGINT: requests are echoed, and each client\n' +
+        'gets a region of memory to write, read and count in. A second signal ends it at once.',
+    );
+  for (const setting of serveSettings as readonly Setting[]) {
+    const argument = setting.kind === 'text' ? setting.key.toUpperCase() : setting.kind;
+    const usual = setting.default === undefined ? '' : `, default: ${setting.default}`;
+    const help = `${setting.help} (env: ${setting.env}${usual})`;
+    command.addOption(new Option(`${flagOf(setting.key)} <${argument.toLowerCase()}>`, help));
+  }
+  return command
+    .option('--config <file>', 'JSON file with any of these settings, by their camelCase names')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  verbena serve --device soft --dev-cert ./dev          a first server on this machine
+  verbena serve --host 0.0.0.0 --cert c.pem --key k.pem  for others, with a certificate of your own
+  VERBENA_MAX_CONNECTIONS=50 verbena serve --config verbena.json`,
+    )
+    .action(async (flags: Record<string, string>) => {
+      const { serveCommand } = await import('./serve-command.js');
+      setExitCode(await serveCommand(flags));
+    });
+}
+
+function ping(setExitCode: SetExitCode): Command {
+  return new Command('ping')
+    .summary('time echo requests to a server')
+    .description(
+      'Connects to a server, sends echo requests, prints the time of each and a summary.',
+    )
+    .argument('<host[:port]>', 'server to ask; an IPv6 address goes in brackets')
+    .option('--ca <file>', 'certificate of the authority that signed the server, PEM')
+    .option('--insecure', 'do not verify the server: anyone may answer', false)
+    .option('--device <name>', 'soft, the name of an RDMA device, or auto', 'auto')
+    .option('--soft-addr <ip>', 'local IP address of the soft device')
+    .option('-c, --count <n>', 'requests to send', integer(1, 1_000_000_000), 5)
+    .option('-s, --size <bytes>', 'bytes in each request', integer(0, 2 ** 26), 56)
+    .option('-i, --interval <ms>', 'milliseconds between requests', integer(0, 3_600_000), 1000)
+    .option('--json', 'print one JSON object at the end and nothing else', false)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  verbena ping 127.0.0.1 --ca dev/ca.pem --device soft
+  verbena ping server.example:4791 --count 1000 --interval 0 --size 4096
+  verbena ping [::1]:4791 --ca dev/ca.pem --json`,
+    )
+    .action(async (target: string, options: PingOptions) => {
+      const { pingCommand } = await import('./ping-command.js');
+      setExitCode(await pingCommand(target, options));
+    });
+}
+
+function run(setExitCode: SetExitCode): Command {
+  return new Command('run')
+    .summary('run any verbs program on the soft device')
+    .description(
+      'Runs a program with the soft device preloaded in place of libibverbs. The exit status and\n' +
+        'signals pass through.',
+    )
+    .argument('<program>', 'the program, after --')
+    .argument('[args...]', 'its arguments')
+    .option('--addr <ip>', 'local IP address of the soft device (VERBENA_SOFT_ADDR)')
+    .option('--faults <spec>', 'faults to inject (VERBENA_SOFT_FAULTS)')
+    .option('--pcap <file>', 'capture every packet (VERBENA_SOFT_PCAP)')
+    .passThroughOptions()
+    .addHelpText(
+      'after',
+      `
+Examples:
+  verbena run -- ibv_devinfo -v
+  verbena run --addr 127.0.0.2 -- ibv_rc_pingpong -g 0
+  verbena run --faults drop=0.01,seed=7 --pcap lossy.pcap -- ib_write_bw`,
+    )
+    .action(async (program: string, args: string[], options: RunOptions) => {
+      const { runProgram } = await import('./run-command.js');
+      setExitCode(await runProgram(program, args, options));
+    });
+}
+
+function demo(setExitCode: SetExitCode): Command {
+  return new Command('demo')
+    .summary('see a server and many client processes work, checked to the byte')
+    .description(
+      'Starts one server and N client processes on the soft device. Each client connects over TLS,\n' +
+        'sends requests, uses its memory on the server, sends one large payload both ways and leaves.\n' +
+        'The exit status is 0 only if every byte and counter was right and nothing is left registered.',
+    )
+    .option('--clients <n>', 'client processes', integer(1, 200), 10)
+    .option('--requests <n>', 'echo requests of each client', integer(1, 1_000_000), 500)
+    .option('--size <bytes>', 'length of the large payload', integer(1, 2 ** 26), 8 * 2 ** 20)
+    .option('--json', 'print one JSON object on stdout, all else on stderr', false)
+    .addHelpText('after', '\nExamples:\n  verbena demo\n  verbena demo --clients 50 --json')
+    .action(async (options: DemoCommandOptions) => {
+      const { demoCommand } = await import('./demo/command.js');
+      setExitCode(await demoCommand(options));
+    });
+}
+
+/** The whole program. Errors of usage are thrown as CommanderError. */
+export function createProgram(setExitCode: SetExitCode): Command {
+  const program = new Command('verbena')
+    .description('An RDMA server for Node.js, with a RoCEv2 device of its own.')
+    .version(version())
+    .enablePositionalOptions()
+    .exitOverride()
+    .showHelpAfterError('Run with --help for the options and examples.')
+    .addHelpText('after', '\nStart here:\n  verbena demo');
+  for (const make of [serve, ping, run, demo]) {
+    program.addCommand(make(setExitCode).copyInheritedSettings(program));
+  }
+  return program;
+}

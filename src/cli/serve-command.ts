@@ -1,0 +1,125 @@
+// `verbena serve`: an echo server with its configuration, certificate, log and way to stop.
+import { readFile } from 'node:fs/promises';
+import { pino, type Logger } from 'pino';
+import { ConfigProblem, serveConfig, type ServeConfig } from '../config/schema.js';
+import { createServer, type Server } from '../index.js';
+import { devCertificateIn } from './dev-certificate.js';
+import { CliFailure, ExitCode } from './failure.js';
+
+interface Credentials {
+  readonly cert: string;
+  readonly key: string;
+}
+
+async function readConfigFile(path: string): Promise<{ path: string; content: unknown }> {
+  try {
+    return { path, content: JSON.parse(await readFile(path, 'utf8')) as unknown };
+  } catch (cause) {
+    throw new CliFailure(`cannot read the configuration ${path}`, {
+      cause,
+      hint: 'give --config a file with one JSON object',
+      exitCode: ExitCode.config,
+    });
+  }
+}
+
+async function readConfig(flags: Readonly<Record<string, string>>): Promise<ServeConfig> {
+  const path = flags['config'] ?? process.env['VERBENA_CONFIG'];
+  const file = path === undefined ? undefined : await readConfigFile(path);
+  try {
+    return serveConfig({ flags, env: process.env, file });
+  } catch (error) {
+    if (!(error instanceof ConfigProblem)) throw error;
+    const exitCode = error.fromFlag ? ExitCode.usage : ExitCode.config;
+    throw new CliFailure(error.message, { exitCode });
+  }
+}
+
+async function readPem(path: string, what: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    throw new CliFailure(`cannot read the ${what}`, {
+      cause,
+      hint: 'check --cert and --key, or have a development certificate made with --dev-cert DIR',
+    });
+  }
+}
+
+async function readCredentials(config: ServeConfig, log: Logger): Promise<Credentials> {
+  const { cert, key, devCert, host } = config;
+  if (devCert !== undefined) {
+    if (cert !== undefined || key !== undefined) {
+      throw new CliFailure('--dev-cert does not go with --cert and --key', {
+        hint: 'give one or the other',
+        exitCode: ExitCode.usage,
+      });
+    }
+    const { made, ...credentials } = await devCertificateIn(devCert, host);
+    const what = made ? 'made a development certificate' : 'using the development certificate';
+    log.warn({ folder: devCert }, `${what}; clients trust it with --ca ${devCert}/ca.pem`);
+    return credentials;
+  }
+  if (cert === undefined || key === undefined) {
+    throw new CliFailure('a server needs a certificate and its key', {
+      hint: 'give --cert FILE and --key FILE, or --dev-cert DIR to have one made for trying out',
+    });
+  }
+  return { cert: await readPem(cert, 'certificate'), key: await readPem(key, 'private key') };
+}
+
+/** Resolves with the first SIGTERM or SIGINT; the next one ends the process at once. */
+function stopSignal(log: Logger): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    let asked = false;
+    const onSignal = (signal: NodeJS.Signals): void => {
+      if (asked) {
+        log.warn({ signal }, 'asked again: ending at once');
+        process.exit(signal === 'SIGINT' ? ExitCode.interrupted : ExitCode.terminated);
+      }
+      asked = true;
+      resolve(signal);
+    };
+    process.on('SIGTERM', onSignal);
+    process.on('SIGINT', onSignal);
+  });
+}
+
+function logSessions(server: Server, log: Logger): void {
+  server.on('session', ({ id, name, remoteAddress }) => {
+    log.info({ session: id, name, remoteAddress }, 'client connected');
+  });
+  server.on('sessionEnd', ({ id, name }, reason) => {
+    log.info({ session: id, name, reason }, 'client left');
+  });
+  server.on('error', (error) => log.error({ err: error }, error.message));
+}
+
+/** Serves until told to stop; resolves with the exit code once everything is released. */
+export async function serveCommand(flags: Readonly<Record<string, string>>): Promise<number> {
+  const config = await readConfig(flags);
+  // Written synchronously: what is logged before a crash is there to be read.
+  const log = pino({ level: config.logLevel }, pino.destination({ dest: 2, sync: true }));
+  const server = await createServer({
+    device: config.device,
+    softAddress: config.softAddr,
+    host: config.host,
+    port: config.port,
+    ...(await readCredentials(config, log)),
+    maxConnections: config.maxConnections,
+    regionBytes: config.regionBytes,
+    keepaliveSec: config.keepaliveSec,
+    handler: ({ payload }) => payload,
+  });
+  logSessions(server, log);
+  const stopped = stopSignal(log);
+  const { address, port, family } = server.address();
+  const where = family === 'IPv6' ? `[${address}]:${port}` : `${address}:${port}`;
+  process.stdout.write(`verbena: listening on ${where} (device ${server.deviceName})\n`);
+  const signal = await stopped;
+  log.info({ signal }, 'stopping: no new clients, work in flight may finish');
+  await server.drain();
+  await server.close();
+  log.info('stopped');
+  return ExitCode.ok;
+}

@@ -1,0 +1,99 @@
+// The settings of `verbena serve`: one table that names each one's key, flag, variable and default.
+
+/** What a value may be; `schema.ts` turns each kind into a check. */
+export type SettingKind = 'text' | 'path' | 'port' | 'count' | 'bytes' | 'seconds' | 'logLevel';
+
+export interface Setting {
+  /** Key in the config file; the flag is its kebab-case form. */
+  readonly key: string;
+  readonly kind: SettingKind;
+  readonly env: string;
+  readonly help: string;
+  readonly default?: string | number;
+  /** Smallest value, for numbers. */
+  readonly min?: number;
+  /** Largest value, for numbers. */
+  readonly max?: number;
+}
+
+/** TCP port of a server, where none is given. */
+export const defaultPort = 4791;
+
+export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const;
+
+export const serveSettings = [
+  {
+    key: 'device',
+    kind: 'text',
+    env: 'VERBENA_DEVICE',
+    default: 'auto',
+    help: 'soft, the name of an RDMA device, or auto: the first active device, else soft',
+  },
+  {
+    key: 'softAddr',
+    kind: 'text',
+    env: 'VERBENA_SOFT_ADDR',
+    help: 'local IP address of the soft device (UDP port 4791)',
+  },
+  {
+    key: 'host',
+    kind: 'text',
+    env: 'VERBENA_HOST',
+    default: '127.0.0.1',
+    help: 'address to listen on for TLS connections',
+  },
+  {
+    key: 'port',
+    kind: 'port',
+    env: 'VERBENA_PORT',
+    default: defaultPort,
+    help: 'TCP port to listen on; 0 takes a free one',
+  },
+  { key: 'cert', kind: 'path', env: 'VERBENA_CERT', help: 'certificate chain, PEM' },
+  { key: 'key', kind: 'path', env: 'VERBENA_KEY', help: 'private key of the certificate, PEM' },
+  {
+    key: 'devCert',
+    kind: 'path',
+    env: 'VERBENA_DEV_CERT',
+    help: 'folder for a development certificate; made there when missing (ca.pem, cert.pem, key.pem)',
+  },
+  {
+    key: 'maxConnections',
+    kind: 'count',
+    env: 'VERBENA_MAX_CONNECTIONS',
+    default: 2000,
+    min: 1,
+    max: 100_000,
+    help: 'sessions at most; the next client is told to come back later',
+  },
+  {
+    key: 'regionBytes',
+    kind: 'bytes',
+    env: 'VERBENA_REGION_BYTES',
+    default: 65_536,
+    min: 0,
+    max: 2 ** 30,
+    help: 'largest region that a client may have on the server, in bytes; 0 grants none',
+  },
+  {
+    key: 'keepaliveSec',
+    kind: 'seconds',
+    env: 'VERBENA_KEEPALIVE_SEC',
+    default: 60,
+    min: 1,
+    max: 86_400,
+    help: 'seconds of silence after which a client is asked whether it lives',
+  },
+  {
+    key: 'logLevel',
+    kind: 'logLevel',
+    env: 'VERBENA_LOG_LEVEL',
+    default: 'info',
+    help: `least important log entry shown: ${logLevels.join(', ')}`,
+  },
+] as const satisfies readonly Setting[];
+
+/** The flag of a setting: `maxConnections` → `--max-connections`. */
+export function flagOf(key: string): string {
+  return `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}

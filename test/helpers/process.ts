@@ -1,0 +1,153 @@
+// Child processes for tests: captured output, waits with a limit, and an end that is certain.
+import { spawn, type ChildProcess } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
+import { resolve } from 'node:path';
+
+export const repository = resolve(import.meta.dirname, '../..');
+export const cli = resolve(repository, 'dist/cli/main.js');
+
+export interface Ended {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface StartOptions {
+  readonly env?: NodeJS.ProcessEnv;
+  /** The process is killed, and `ended` rejects, when it takes longer. Default 30 s. */
+  readonly timeoutMs?: number;
+  readonly cwd?: string;
+}
+
+/** A process whose output can be waited for; `await using` ends it with the test. */
+export class TestProcess {
+  readonly child: ChildProcess;
+  readonly ended: Promise<Ended>;
+  stdout = '';
+  stderr = '';
+  readonly #command: string;
+  readonly #waiters = new Set<() => void>();
+  #closed = false;
+
+  constructor(command: string, args: readonly string[], options: StartOptions = {}) {
+    this.#command = [command, ...args].join(' ');
+    const env = options.env ?? process.env;
+    this.child = spawn(command, args, {
+      env,
+      cwd: options.cwd ?? repository,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    this.child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+      this.stdout += text;
+      this.#wake();
+    });
+    this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr += text;
+      this.#wake();
+    });
+    const timeoutMs = options.timeoutMs ?? 30_000;
+    this.ended = new Promise((resolveEnded, reject) => {
+      const timer = setTimeout(() => {
+        this.child.kill('SIGKILL');
+        reject(new Error(`${this.#describe()} did not end within ${timeoutMs} ms`));
+      }, timeoutMs);
+      this.child.once('error', reject);
+      this.child.once('close', (code, signal) => {
+        clearTimeout(timer);
+        this.#closed = true;
+        this.#wake();
+        resolveEnded({ code, signal, stdout: this.stdout, stderr: this.stderr });
+      });
+    });
+    // A test that waits for output only must not fail for a rejection that it never looks at.
+    this.ended.catch(() => undefined);
+  }
+
+  /** Resolves with the match once what was written so far matches; rejects when the process ends. */
+  waitFor(pattern: RegExp, stream: 'stdout' | 'stderr' = 'stdout'): Promise<RegExpExecArray> {
+    return new Promise((resolveMatch, reject) => {
+      const look = (): void => {
+        const match = pattern.exec(this[stream]);
+        if (match === null && !this.#closed) return;
+        this.#waiters.delete(look);
+        if (match !== null) resolveMatch(match);
+        else reject(new Error(`${this.#describe()} ended without printing ${String(pattern)}`));
+      };
+      this.#waiters.add(look);
+      look();
+    });
+  }
+
+  /** The result of a process that must exit with status 0. */
+  async succeeded(): Promise<Ended> {
+    const ended = await this.ended;
+    if (ended.code !== 0) throw new Error(`${this.#describe()} failed: ${JSON.stringify(ended)}`);
+    return ended;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.child.kill('SIGKILL');
+    await this.ended.catch(() => undefined);
+  }
+
+  #wake(): void {
+    for (const look of [...this.#waiters]) look();
+  }
+
+  #describe(): string {
+    return `\`${this.#command}\` (stdout: ${this.stdout}; stderr: ${this.stderr})`;
+  }
+}
+
+/** `verbena` with the arguments given, from the built package. */
+export function verbena(args: readonly string[], options?: StartOptions): TestProcess {
+  return new TestProcess(process.execPath, [cli, ...args], options);
+}
+
+/** A TCP port that was free a moment ago. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolveListening) => server.listen(0, '127.0.0.1', resolveListening));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolveClosed) => server.close(resolveClosed));
+  return port;
+}
+
+function isListening(port: number): boolean {
+  const wanted = new RegExp(`:${port.toString(16).toUpperCase().padStart(4, '0')} \\S+ 0A `);
+  return ['/proc/net/tcp', '/proc/net/tcp6'].some((path) =>
+    wanted.test(readFileSync(path, 'utf8')),
+  );
+}
+
+/**
+ * Waits until some program listens on a TCP port. Programs that we did not write do not say when they
+ * do, and a trial connection would be taken for their client, so the kernel's table is read.
+ */
+export async function waitUntilListening(port: number, by: TestProcess): Promise<void> {
+  const deadline = performance.now() + 10_000;
+  while (!isListening(port)) {
+    if (by.child.exitCode !== null || performance.now() > deadline) {
+      by.child.kill('SIGKILL');
+      throw new Error(`nothing listens on port ${port}: ${by.stdout} ${by.stderr}`);
+    }
+    await new Promise((resolveLater) => setTimeout(resolveLater, 5));
+  }
+}
+
+/** Ids of live processes whose command line contains the text. */
+export function processesWith(text: string): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(text);
+      } catch {
+        // It ended while we looked.
+        return false;
+      }
+    });
+}

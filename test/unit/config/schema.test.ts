@@ -1,0 +1,82 @@
+// Configuration of `verbena serve`: precedence of the sources, and what a bad value is told.
+import { describe, expect, it } from 'vitest';
+import { ConfigProblem, serveConfig } from '../../../src/config/schema.js';
+import { flagOf, serveSettings } from '../../../src/config/settings.js';
+
+const none = { flags: {}, env: {} };
+
+function problemOf(body: () => unknown): ConfigProblem {
+  try {
+    body();
+  } catch (error) {
+    if (error instanceof ConfigProblem) return error;
+    throw error;
+  }
+  throw new Error('no problem was found');
+}
+
+describe('serveConfig', () => {
+  it('has a default for all but the paths and the soft address', () => {
+    expect(serveConfig(none)).toEqual({
+      device: 'auto',
+      host: '127.0.0.1',
+      port: 4791,
+      maxConnections: 2000,
+      regionBytes: 65_536,
+      keepaliveSec: 60,
+      logLevel: 'info',
+    });
+  });
+
+  it('prefers flags to the environment, that to the file, and that to the defaults', () => {
+    const file = { path: 'v.json', content: { port: 1, host: 'file', device: 'file' } };
+    const env = { VERBENA_PORT: '2', VERBENA_HOST: 'env' };
+    const config = serveConfig({ flags: { port: '3' }, env, file });
+    expect(config).toMatchObject({ port: 3, host: 'env', device: 'file', keepaliveSec: 60 });
+  });
+
+  it('accepts numbers as numbers in the file and as text elsewhere', () => {
+    const file = { path: 'v.json', content: { maxConnections: 7 } };
+    expect(serveConfig({ ...none, file }).maxConnections).toBe(7);
+    expect(serveConfig({ ...none, env: { VERBENA_MAX_CONNECTIONS: ' 8 ' } }).maxConnections).toBe(
+      8,
+    );
+  });
+
+  it.each([
+    ['--port', { port: '65536' }, '0 to 65535'],
+    ['--port', { port: '12x' }, '0 to 65535'],
+    ['--port', { port: '1e3' }, '0 to 65535'],
+    ['--max-connections', { maxConnections: '0' }, '1 to 100000'],
+    ['--log-level', { logLevel: 'loud' }, 'trace, debug, info'],
+    ['--host', { host: '' }, 'not empty'],
+  ])('names %s and what is allowed for %o', (flag, flags, allowed) => {
+    const problem = problemOf(() => serveConfig({ flags, env: {} }));
+    expect(problem.message).toContain(flag);
+    expect(problem.message).toContain(allowed);
+    expect(problem.fromFlag).toBe(true);
+  });
+
+  it('names the variable that holds a bad value', () => {
+    const problem = problemOf(() => serveConfig({ flags: {}, env: { VERBENA_PORT: 'x' } }));
+    expect(problem.message).toMatch(/^VERBENA_PORT is "x"/);
+    expect(problem.fromFlag).toBe(false);
+  });
+
+  it('names the file and key of a bad value, of an unknown key, and of a file of the wrong shape', () => {
+    const withFile = (content: unknown): string =>
+      problemOf(() => serveConfig({ ...none, file: { path: 'v.json', content } })).message;
+    expect(withFile({ port: 'x' })).toContain('port in v.json');
+    expect(withFile({ prot: 1 })).toContain('"prot"');
+    expect(withFile([1])).toContain('one JSON object');
+  });
+});
+
+describe('serveSettings', () => {
+  it('has one flag and one variable for each key', () => {
+    const keys = serveSettings.map(({ key }) => key);
+    expect(new Set(keys.map(flagOf)).size).toBe(keys.length);
+    expect(new Set(serveSettings.map(({ env }) => env)).size).toBe(keys.length);
+    expect(flagOf('maxConnections')).toBe('--max-connections');
+  });
+});
