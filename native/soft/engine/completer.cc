@@ -123,8 +123,8 @@ void Engine::advance_una(TimeNs now, QueuePair& qp, uint32_t una_psn) {
   requester.send_psn = send_psn;
   leave_flight(qp, before - flight_bytes(qp, qp.packets_in_flight()));
 
-  auto& awaited = requester.responses_awaited;
-  while (!awaited.empty() && wire::psn_diff(awaited.front(), una_psn) < 0) awaited.pop_front();
+  auto& ends = requester.response_ends;
+  while (!ends.empty() && wire::psn_diff(ends.front(), una_psn) < 0) ends.pop_front();
   if (requester.recovering && wire::psn_diff(una_psn, requester.recover_psn) >= 0) {
     requester.recovering = false;
   }
@@ -170,7 +170,6 @@ void Engine::on_loss(QueuePair& qp) {
 void Engine::go_back(QueuePair& qp) {
   Requester& requester = qp.requester;
   requester.cursor = qp.send_queue.head();
-  requester.responses_awaited.clear();
   requester.rtt_running = false;
   requester.since_ack_request = 0;
   move_send_psn(qp, requester.una_psn);

@@ -31,8 +31,9 @@ struct Requester {
   uint64_t cursor = 0;    // number of the request that holds send_psn
   uint64_t started = 0;   // requests below have their PSNs
 
-  // READ and atomic requests on the wire: the last PSN of each. One READ may be asked for in several pieces.
-  std::deque<uint32_t> responses_awaited;
+  // The last PSN of each READ or atomic request packet sent and not answered. A READ may be asked for in several pieces, and what
+  // is asked for again must lie within one piece: that is what the responder remembers.
+  std::deque<uint32_t> response_ends;
   uint32_t unfinished_responses = 0;  // started READ and atomic requests not completed: what a fence waits for
 
   uint32_t window = 0;            // packets in flight, at most

@@ -18,6 +18,26 @@ uint32_t left_of(const SendRequest& request, uint32_t psn) {
   return static_cast<uint32_t>(wire::psn_diff(request.last_psn, psn)) + 1;
 }
 
+// Request packets in flight that are to be answered by data.
+size_t responses_awaited(const Requester& requester) {
+  const auto& ends = requester.response_ends;
+  const auto not_sent = [&](uint32_t end) { return wire::psn_diff(end, requester.send_psn) >= 0; };
+  return static_cast<size_t>(std::find_if(ends.begin(), ends.end(), not_sent) - ends.begin());
+}
+
+// Enters a request packet for `packets` PSNs from send_psn; fewer, when what is sent again was a smaller piece.
+uint32_t enter_response_end(Requester& requester, uint32_t packets) {
+  auto& ends = requester.response_ends;
+  const auto next = ends.begin() + static_cast<ptrdiff_t>(responses_awaited(requester));
+  uint32_t end = wire::psn_add(requester.send_psn, packets - 1);
+  if (next != ends.end() && wire::psn_diff(*next, end) <= 0) {
+    end = *next;
+  } else {
+    ends.insert(next, end);
+  }
+  return static_cast<uint32_t>(wire::psn_diff(end, requester.send_psn)) + 1;
+}
+
 bool carries_imm(const SendRequest& request) {
   return request.opcode == IBV_WR_SEND_WITH_IMM || request.opcode == IBV_WR_RDMA_WRITE_WITH_IMM;
 }
@@ -134,7 +154,7 @@ bool Engine::transmit_requests(TimeNs now, QueuePair& qp, PacketSink& sink, uint
     const uint32_t psn = requester.send_psn;
     uint32_t packets = 1;
     if (request.wants_response()) {
-      if (requester.responses_awaited.size() >= qp.attributes.max_rd_atomic) return false;
+      if (responses_awaited(requester) >= qp.attributes.max_rd_atomic) return false;
       packets = request.is_read() ? send_read(qp, request, sink) : send_atomic(qp, request, sink);
     } else {
       const bool ack_request = wants_ack_now(qp, request);
@@ -217,7 +237,7 @@ uint32_t Engine::send_read(QueuePair& qp, const SendRequest& request, PacketSink
   const uint32_t room = requester.window - std::min(in_flight, requester.window - 1);
   const uint32_t left = left_of(request, requester.send_psn);
   if (in_flight > 0 && room < left && room < requester.window / 4) return 0;
-  const uint32_t packets = std::min(left, room);
+  const uint32_t packets = enter_response_end(requester, std::min(left, room));
   const uint64_t offset =
       uint64_t{qp.mtu} * static_cast<uint32_t>(wire::psn_diff(requester.send_psn, request.first_psn));
   const uint64_t bytes = std::min<uint64_t>(request.length - offset, uint64_t{packets} * qp.mtu);
@@ -230,7 +250,6 @@ uint32_t Engine::send_read(QueuePair& qp, const SendRequest& request, PacketSink
   wire::write_reth(at, {request.remote_address + offset, request.rkey, static_cast<uint32_t>(bytes)});
   sink.commit();
   count_sent(wire::kBthBytes + wire::kRethBytes);
-  requester.responses_awaited.push_back(wire::psn_add(requester.send_psn, packets - 1));
   return packets;
 }
 
@@ -246,8 +265,7 @@ uint32_t Engine::send_atomic(QueuePair& qp, const SendRequest& request, PacketSi
                               swap ? request.compare_add : 0});
   sink.commit();
   count_sent(wire::kBthBytes + wire::kAtomicEthBytes);
-  qp.requester.responses_awaited.push_back(qp.requester.send_psn);
-  return 1;
+  return enter_response_end(qp.requester, 1);
 }
 
 // One packet of a SEND or WRITE. False when its bytes cannot be had: a bad lkey fails the request once it is the oldest.

@@ -1,0 +1,237 @@
+// How the transport recovers from loss, duplication, reordering and a receiver that is not ready.
+#include <gtest/gtest.h>
+
+#include "soft/wire/syndrome.h"
+#include "support/simulated_pair.h"
+
+namespace verbena::test {
+namespace {
+
+constexpr int kLocal = IBV_ACCESS_LOCAL_WRITE;
+constexpr int kRemote =
+    kLocal | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC;
+
+const auto to_remote = [](const Buffer& buffer, size_t offset = 0) {
+  return [&buffer, offset](ibv_send_wr& request) {
+    request.wr.rdma.remote_addr = buffer.address() + offset;
+    request.wr.rdma.rkey = buffer.key;
+  };
+};
+
+void fill_pattern(Buffer& buffer) {
+  SeededRandom random(3);
+  for (auto& byte : buffer.bytes) byte = static_cast<std::byte>(random.next());
+}
+
+// Loses the `number`th frame (from 0) for which `matches` holds.
+auto lose(std::function<bool(const wire::Packet&)> matches, int number) {
+  return [matches, number, seen = 0](const Frame& frame) mutable {
+    const auto packet = wire::Packet::parse(frame.bytes);
+    return !(matches(*packet) && seen++ == number);
+  };
+}
+
+// Each single loss in turn, for each operation: whatever is lost, everything arrives once.
+class SingleLoss : public testing::TestWithParam<int> {};
+
+TEST_P(SingleLoss, OfAnyFrameIsRecoveredWithoutTheFullTimeout) {
+  Pair pair({.mtu = IBV_MTU_256, .timeout = 18});
+  Buffer local(pair.a, Pair::kPd, 8192, kLocal);
+  Buffer back(pair.a, Pair::kPd, 8192, kLocal);
+  Buffer remote(pair.b, Pair::kPd, 8192, kRemote);
+  fill_pattern(local);
+  Buffer received(pair.b, Pair::kPd, 8192, kLocal);
+  pair.network.filter = lose([](const wire::Packet&) { return true; }, GetParam());
+  Pair::post_receive(pair.b, *pair.qp_b, 1, {received.sge(0, 8192)});
+  pair.post_send(IBV_WR_RDMA_WRITE, 1, {local.sge(0, 2000)}, to_remote(remote));
+  pair.post_send(IBV_WR_RDMA_READ, 2, {back.sge(0, 2000)}, to_remote(remote));
+  pair.post_send(IBV_WR_ATOMIC_FETCH_AND_ADD, 3, {back.sge(4096, 8)}, [&](ibv_send_wr& request) {
+    request.wr.atomic.remote_addr = remote.address() + 4096;
+    request.wr.atomic.rkey = remote.key;
+    request.wr.atomic.compare_add = 5;
+  });
+  pair.post_send(IBV_WR_SEND, 4, {local.sge(0, 3000)});
+  pair.run();
+  const auto done = pair.poll(pair.cq_a);
+  ASSERT_EQ(done.size(), 4U);
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(done[i].status, IBV_WC_SUCCESS);
+    EXPECT_EQ(done[i].wr_id, i + 1);
+  }
+  EXPECT_EQ(pair.poll(pair.cq_b).size(), 1U);
+  EXPECT_TRUE(std::equal(local.bytes.begin(), local.bytes.begin() + 2000, back.bytes.begin()));
+  EXPECT_TRUE(std::equal(local.bytes.begin(), local.bytes.begin() + 3000, received.bytes.begin()));
+  uint64_t counter = 0;
+  std::memcpy(&counter, &remote.bytes[4096], 8);
+  EXPECT_EQ(counter, 5U) << "the atomic ran once";
+  EXPECT_EQ(pair.a.counters.ack_timeouts, 0U) << "a probe or a NAK was enough";
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryFrame, SingleLoss, testing::Range(0, 36));
+
+TEST(Recovery, AGapDrawsOneSequenceNakAndGoBackN) {
+  Pair pair({.mtu = IBV_MTU_256});
+  Buffer local(pair.a, Pair::kPd, 8192, kLocal);
+  Buffer remote(pair.b, Pair::kPd, 8192, kRemote);
+  fill_pattern(local);
+  pair.network.filter = lose([](const wire::Packet& p) { return p.has(wire::OpcodeFlag::kWrite); }, 3);
+  pair.post_send(IBV_WR_RDMA_WRITE, 1, {local.sge(0, 8192)}, to_remote(remote));
+  pair.run();
+  EXPECT_EQ(pair.b.counters.sequence_naks_sent, 1U);
+  EXPECT_EQ(pair.a.counters.sequence_naks_received, 1U);
+  EXPECT_EQ(pair.poll(pair.cq_a).size(), 1U);
+  EXPECT_EQ(local.bytes, remote.bytes);
+}
+
+TEST(Recovery, ASilentPeerEndsInRetryExceededAfterAllRetries) {
+  Pair pair({.timeout = 14, .retry_count = 3});
+  Buffer local(pair.a, Pair::kPd, 64, kLocal);
+  pair.network.filter = [](const Frame&) { return false; };
+  pair.post_send(IBV_WR_SEND, 1, {local.sge(0, 64)});
+  pair.post_send(IBV_WR_SEND, 2, {local.sge(0, 64)});
+  pair.run();
+  const auto done = pair.poll(pair.cq_a);
+  ASSERT_EQ(done.size(), 2U);
+  EXPECT_EQ(done[0].status, IBV_WC_RETRY_EXC_ERR);
+  EXPECT_EQ(done[1].status, IBV_WC_WR_FLUSH_ERR);
+  EXPECT_EQ(pair.a.counters.ack_timeouts, 4U);
+  EXPECT_EQ(pair.qp_a->state, IBV_QPS_ERR);
+  const TimeNs timeout = wire::ack_timeout_ns(14);
+  EXPECT_GE(pair.now, 4 * timeout);
+  EXPECT_LE(pair.now, 4 * timeout * 4);
+}
+
+TEST(Recovery, AReceiverThatIsNotReadyIsWaitedFor) {
+  Pair pair({.rnr_retry = 7, .min_rnr_timer = 14});
+  Buffer local(pair.a, Pair::kPd, 64, kLocal, 0x42);
+  Buffer to(pair.b, Pair::kPd, 64, kLocal);
+  pair.post_send(IBV_WR_SEND, 1, {local.sge(0, 64)});
+  pair.run(10 * kMs);
+  EXPECT_TRUE(pair.poll(pair.cq_a).empty());
+  EXPECT_GE(pair.b.counters.rnr_naks_sent, 3U);
+  Pair::post_receive(pair.b, *pair.qp_b, 9, {to.sge(0, 64)});
+  pair.run();
+  EXPECT_EQ(pair.poll(pair.cq_a).size(), 1U);
+  EXPECT_EQ(to.bytes, local.bytes);
+}
+
+TEST(Recovery, RnrRetriesRunOut) {
+  Pair pair({.rnr_retry = 2, .min_rnr_timer = 1});
+  Buffer local(pair.a, Pair::kPd, 64, kLocal);
+  pair.post_send(IBV_WR_SEND, 1, {local.sge(0, 64)});
+  pair.run();
+  const auto done = pair.poll(pair.cq_a);
+  ASSERT_EQ(done.size(), 1U);
+  EXPECT_EQ(done[0].status, IBV_WC_RNR_RETRY_EXC_ERR);
+  EXPECT_EQ(pair.b.counters.rnr_naks_sent, 3U);
+}
+
+TEST(Recovery, TheRnrWaitIsAtLeastWhatTheReceiverAsked) {
+  for (const uint8_t code : {1, 12, 20, 31, 0}) {
+    Pair pair({.rnr_retry = 1, .min_rnr_timer = code});
+    Buffer local(pair.a, Pair::kPd, 64, kLocal);
+    std::vector<TimeNs> sent_at;
+    pair.network.filter = [&](const Frame& frame) {
+      if (frame.from == pair.a.address()) sent_at.push_back(pair.now);
+      return true;
+    };
+    pair.post_send(IBV_WR_SEND, 1, {local.sge(0, 64)});
+    pair.run();
+    ASSERT_EQ(sent_at.size(), 2U) << "code " << int{code};
+    EXPECT_GE(sent_at[1] - sent_at[0], wire::rnr_wait_ns(code));
+  }
+}
+
+TEST(Recovery, ADuplicateAtomicReturnsTheFirstResult) {
+  Pair pair;
+  Buffer result(pair.a, Pair::kPd, 8, kLocal);
+  Buffer remote(pair.b, Pair::kPd, 8, kRemote);
+  pair.network.filter =
+      lose([](const wire::Packet& p) { return p.opcode() == wire::Opcode::kAtomicAcknowledge; }, 0);
+  pair.post_send(IBV_WR_ATOMIC_FETCH_AND_ADD, 1, {result.sge(0, 8)}, [&](ibv_send_wr& request) {
+    request.wr.atomic.remote_addr = remote.address();
+    request.wr.atomic.rkey = remote.key;
+    request.wr.atomic.compare_add = 7;
+  });
+  pair.run();
+  ASSERT_EQ(pair.poll(pair.cq_a).size(), 1U);
+  uint64_t counter = 0;
+  uint64_t original = 99;
+  std::memcpy(&counter, remote.bytes.data(), 8);
+  std::memcpy(&original, result.bytes.data(), 8);
+  EXPECT_EQ(counter, 7U);
+  EXPECT_EQ(original, 0U);
+  EXPECT_EQ(pair.b.counters.duplicate_requests, 1U);
+}
+
+TEST(Recovery, AReadIsTakenUpAtTheFirstMissingPacket) {
+  Pair pair({.mtu = IBV_MTU_256});
+  Buffer local(pair.a, Pair::kPd, 25600, kLocal);
+  Buffer remote(pair.b, Pair::kPd, 25600, kRemote);
+  fill_pattern(remote);
+  std::vector<uint32_t> asked;
+  pair.network.filter = [&, lost = lose([](const wire::Packet& p) {
+                               return p.opcode() == wire::Opcode::kReadResponseMiddle;
+                             }, 19)](const Frame& frame) mutable {
+    const auto packet = wire::Packet::parse(frame.bytes);
+    if (packet->opcode() == wire::Opcode::kReadRequest) asked.push_back(packet->reth().length);
+    return lost(frame);
+  };
+  pair.post_send(IBV_WR_RDMA_READ, 1, {local.sge(0, 25600)}, to_remote(remote));
+  pair.run();
+  EXPECT_EQ(local.bytes, remote.bytes);
+  // 64 packets at first, then the rest from packet 20 on in what the smaller window holds.
+  ASSERT_GE(asked.size(), 2U);
+  EXPECT_EQ(asked[0], 64U * 256);
+  EXPECT_EQ(pair.a.counters.implicit_naks > 0, true);
+}
+
+TEST(Recovery, ALateAcknowledgeOfAnOldPsnChangesNothing) {
+  Pair pair;
+  Buffer local(pair.a, Pair::kPd, 64, kLocal);
+  Buffer remote(pair.b, Pair::kPd, 64, kRemote);
+  pair.network.faults.duplicate = 1.0;
+  for (uint64_t id = 0; id < 50; ++id) {
+    pair.post_send(IBV_WR_RDMA_WRITE, id, {local.sge(0, 64)}, to_remote(remote));
+    pair.run();
+  }
+  const auto done = pair.poll(pair.cq_a);
+  ASSERT_EQ(done.size(), 50U);
+  for (uint64_t id = 0; id < 50; ++id) EXPECT_EQ(done[id].wr_id, id);
+}
+
+TEST(Recovery, PsnsWrapInTheMiddleOfAMessage) {
+  Pair pair({.mtu = IBV_MTU_256, .psn_a = 0xFFFFFC, .psn_b = 0xFFFFFE});
+  pair.network.faults = {.drop = 0.05, .duplicate = 0.05, .reorder = 0.05};
+  Buffer local(pair.a, Pair::kPd, 8192, kLocal);
+  Buffer back(pair.a, Pair::kPd, 8192, kLocal);
+  Buffer remote(pair.b, Pair::kPd, 8192, kRemote);
+  fill_pattern(local);
+  pair.post_send(IBV_WR_RDMA_WRITE, 1, {local.sge(0, 8192)}, to_remote(remote));
+  pair.post_send(IBV_WR_RDMA_READ, 2, {back.sge(0, 8192)}, to_remote(remote));
+  pair.run();
+  EXPECT_EQ(pair.poll(pair.cq_a).size(), 2U);
+  EXPECT_EQ(local.bytes, back.bytes);
+}
+
+TEST(Recovery, TheWindowShrinksOnLossAndAllArrivesThroughASmallOne) {
+  Pair pair({.mtu = IBV_MTU_4096, .window_bytes = 32768});
+  Buffer local(pair.a, Pair::kPd, 1 << 20, kLocal);
+  Buffer remote(pair.b, Pair::kPd, 1 << 20, kRemote);
+  fill_pattern(local);
+  uint32_t in_flight = 0;
+  uint32_t most = 0;
+  pair.network.filter = [&](const Frame& frame) {
+    if (frame.from == pair.a.address()) most = std::max(most, ++in_flight);
+    if (frame.from == pair.b.address()) in_flight = 0;
+    return true;
+  };
+  pair.post_send(IBV_WR_RDMA_WRITE, 1, {local.sge(0, 1 << 20)}, to_remote(remote));
+  pair.run();
+  EXPECT_EQ(pair.poll(pair.cq_a).size(), 1U);
+  EXPECT_EQ(local.bytes, remote.bytes);
+  EXPECT_LE(most, 8U);
+}
+
+}  // namespace
+}  // namespace verbena::test
