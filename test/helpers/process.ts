@@ -1,6 +1,6 @@
 // Child processes for tests: captured output, waits with a limit, and an end that is certain.
 import { spawn, type ChildProcess } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { resolve } from 'node:path';
 
@@ -127,27 +127,46 @@ function isListening(port: number): boolean {
  * do, and a trial connection would be taken for their client, so the kernel's table is read.
  */
 export async function waitUntilListening(port: number, by: TestProcess): Promise<void> {
-  const deadline = performance.now() + 10_000;
-  while (!isListening(port)) {
-    if (by.child.exitCode !== null || performance.now() > deadline) {
-      by.child.kill('SIGKILL');
-      throw new Error(`nothing listens on port ${port}: ${by.stdout} ${by.stderr}`);
-    }
-    await new Promise((resolveLater) => setTimeout(resolveLater, 5));
+  const ended = (): boolean => by.child.exitCode !== null;
+  await eventually(() => isListening(port) || ended(), 10_000, `a listener on port ${port}`);
+  if (ended()) throw new Error(`it ended instead of listening: ${by.stdout} ${by.stderr}`);
+}
+
+/** Live child processes of a process, with their command lines. */
+export function childrenOf(pid: number): { readonly pid: number; readonly command: string }[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
+    .split(' ')
+    .filter((text) => text !== '')
+    .map((text) => ({ pid: Number(text), command: commandOf(Number(text)) }));
+}
+
+function commandOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
+  } catch {
+    // It ended while we looked.
+    return '';
   }
 }
 
-/** Ids of live processes whose command line contains the text. */
-export function processesWith(text: string): number[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number)
-    .filter((pid) => {
-      try {
-        return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(text);
-      } catch {
-        // It ended while we looked.
-        return false;
-      }
-    });
+/** True while the process runs; a zombie, which only waits for its parent, does not. */
+export function isRunning(pid: number): boolean {
+  try {
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
+/** Waits until `holds` does, for at most `limitMs`; what is waited for has no event to listen to. */
+export async function eventually(
+  holds: () => boolean,
+  limitMs: number,
+  what: string,
+): Promise<void> {
+  const deadline = performance.now() + limitMs;
+  while (!holds()) {
+    if (performance.now() > deadline) throw new Error(`${what}: not within ${limitMs} ms`);
+    await new Promise((resolveLater) => setTimeout(resolveLater, 5));
+  }
 }

@@ -1,5 +1,10 @@
 // Programs that we did not write, unmodified, on the soft device: ibverbs-utils, perftest, tshark.
-import { describe, expect, it } from 'vitest';
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { freePort, verbena, waitUntilListening, type Ended } from '../helpers/process.js';
 
 interface PairResult {
@@ -67,5 +72,63 @@ describe('perftest', () => {
   it('ib_send_bw works event-driven as well', async () => {
     const { client } = await runPair('ib_send_bw', ['-F', '-n', '100', '-s', '4096', '-e']);
     expect(client.stdout).toMatch(/^\s*4096\s+100\s/m);
+  });
+});
+
+/** One packet of a capture as tshark dissected it. */
+interface Packet {
+  readonly source: string;
+  readonly opcode: number;
+  readonly psn: number;
+}
+
+async function tshark(...args: string[]): Promise<string> {
+  const { stdout } = await promisify(execFile)('tshark', ['-n', ...args]);
+  return stdout.trim();
+}
+
+async function dissect(path: string): Promise<Packet[]> {
+  const fields = ['ip.src', 'infiniband.bth.opcode', 'infiniband.bth.psn'];
+  const columns = fields.flatMap((field) => ['-e', field]);
+  const rows = await tshark('-r', path, '-Y', 'infiniband', '-T', 'fields', ...columns);
+  return rows.split('\n').map((row) => {
+    const [source = '', opcode, psn] = row.split('\t');
+    return { source, opcode: Number(opcode), psn: Number(psn) };
+  });
+}
+
+describe('a capture of a session', () => {
+  let folder: string;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'verbena-capture-'));
+  });
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  it('is InfiniBand to tshark, with the PSNs that both sides agreed on over TLS', async () => {
+    const path = join(folder, 'session.pcap');
+    const dev = join(folder, 'dev');
+    await using server = verbena(['serve', '--device', 'soft', '--dev-cert', dev, '--port', '0']);
+    const [, address = ''] = await server.waitFor(/listening on (\S+)/);
+    const ping = ['ping', address, '--ca', join(dev, 'ca.pem'), '--device', 'soft', '--json'];
+    const env = { ...process.env, VERBENA_SOFT_PCAP: path };
+    const { stdout } = await verbena([...ping, '-c', '5', '-i', '1'], { env }).succeeded();
+    const { localPsn, remotePsn } = JSON.parse(stdout) as { localPsn: number; remotePsn: number };
+
+    const frames = (await tshark('-r', path)).split('\n').length;
+    const packets = await dissect(path);
+    expect(packets).toHaveLength(frames);
+    expect(await tshark('-r', path, '-Y', '_ws.malformed || _ws.expert.severity >= 8388608')).toBe(
+      '',
+    );
+    // RC SEND opcodes are 0 to 5. The client speaks first, so its address is that of the first one.
+    const sends = packets.filter(({ opcode }) => opcode <= 5);
+    const client = sends[0]?.source;
+    expect(sends[0]?.psn).toBe(localPsn);
+    expect(sends.find(({ source }) => source !== client)?.psn).toBe(remotePsn);
+    const requests = sends.filter(({ source }) => source === client);
+    expect(requests.length).toBeGreaterThanOrEqual(6);
+    expect(requests.map(({ psn }) => psn)).toEqual(
+      requests.map((_, index) => (localPsn + index) % 2 ** 24),
+    );
   });
 });
