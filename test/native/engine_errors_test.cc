@@ -84,7 +84,8 @@ TEST(RemoteErrors, AMisalignedAtomicIsAnInvalidRequest) {
   Pair pair;
   Buffer local(pair.a, Pair::kPd, 64, kLocal);
   Buffer remote(pair.b, Pair::kPd, 64, kRemote);
-  EXPECT_EQ(run_one(pair, kAdd, local, 8, {remote.address() + 4, remote.key}), IBV_WC_REM_INV_REQ_ERR);
+  EXPECT_EQ(run_one(pair, kAdd, local, 8, {remote.address() + 4, remote.key}),
+            IBV_WC_REM_INV_REQ_ERR);
 }
 
 TEST(RemoteErrors, AnOperationTheQueuePairDoesNotAllowIsAnInvalidRequest) {
@@ -139,7 +140,9 @@ TEST(LocalErrors, ABadLocalKeyFailsThatRequestAfterTheOnesBeforeIt) {
   Buffer local(pair.a, Pair::kPd, 64, kLocal);
   Buffer foreign(pair.a, Pair::kPd + 1, 64, kLocal);
   Buffer remote(pair.b, Pair::kPd, 64, kRemote);
-  const auto target = [&](ibv_send_wr& request) { request.wr.rdma = {remote.address(), remote.key}; };
+  const auto target = [&](ibv_send_wr& request) {
+    request.wr.rdma = {remote.address(), remote.key};
+  };
   pair.post_send(kWrite, 1, {local.sge(0, 64)}, target);
   pair.post_send(kWrite, 2, {foreign.sge(0, 64)}, target);
   pair.post_send(kWrite, 3, {local.sge(0, 64)}, target);
@@ -163,7 +166,8 @@ TEST(Flush, EveryOutstandingRequestCompletesOnceAndInOrder) {
   pair.network.filter = [](const Frame&) { return false; };
   Buffer local(pair.a, Pair::kPd, 64, kLocal);
   for (uint64_t id = 0; id < 5; ++id) pair.post_send(IBV_WR_SEND, id, {local.sge(0, 64)});
-  for (uint64_t id = 10; id < 15; ++id) Pair::post_receive(pair.a, *pair.qp_a, id, {local.sge(0, 64)});
+  for (uint64_t id = 10; id < 15; ++id)
+    Pair::post_receive(pair.a, *pair.qp_a, id, {local.sge(0, 64)});
   pair.run(1 * kMs);
   Pair::to_error(pair.a, *pair.qp_a);
   Pair::to_error(pair.a, *pair.qp_a);
@@ -210,8 +214,9 @@ TEST(Overflow, OfACompletionQueueFailsTheQueuePairAndIsToldOnce) {
   Buffer local(pair.a, Pair::kPd, 64, kLocal);
   Buffer remote(pair.b, Pair::kPd, 64, kRemote);
   for (uint64_t id = 0; id < 20; ++id) {
-    pair.post_send(kWrite, id, {local.sge(0, 8)},
-                   [&](ibv_send_wr& request) { request.wr.rdma = {remote.address(), remote.key}; });
+    pair.post_send(kWrite, id, {local.sge(0, 8)}, [&](ibv_send_wr& request) {
+      request.wr.rdma = {remote.address(), remote.key};
+    });
   }
   pair.run();
   EXPECT_EQ(pair.a.cq_errors, 1);
@@ -257,8 +262,9 @@ TEST_F(Stranger, IsDroppedInSilenceAndCounted) {
 
 TEST_F(Stranger, WithAFuturePsnDrawsOneNakAndNoMore) {
   for (uint32_t ahead = 1; ahead < 50; ++ahead) {
-    pair.b.engine().on_packet(0, pair.a.address(),
-                              write_packet(pair.qp_b->qpn, wire::psn_add(pair.options.psn_a, ahead), 0xFFFF));
+    pair.b.engine().on_packet(
+        0, pair.a.address(),
+        write_packet(pair.qp_b->qpn, wire::psn_add(pair.options.psn_a, ahead), 0xFFFF));
   }
   pair.b.run(0);
   EXPECT_EQ(pair.network.sent, 1U);

@@ -72,8 +72,10 @@ TEST_P(EveryMtu, WritesAndReadsMoveTheBytesAskedForAndNoOther) {
     ASSERT_EQ(done.size(), 2U);
     EXPECT_EQ(done[0].status, IBV_WC_SUCCESS);
     EXPECT_EQ(done[1].status, IBV_WC_SUCCESS);
-    EXPECT_TRUE(std::equal(local.bytes.begin(), local.bytes.begin() + size, remote.bytes.begin() + 3));
-    EXPECT_TRUE(std::equal(local.bytes.begin(), local.bytes.begin() + size, back.bytes.begin() + 5));
+    EXPECT_TRUE(
+        std::equal(local.bytes.begin(), local.bytes.begin() + size, remote.bytes.begin() + 3));
+    EXPECT_TRUE(
+        std::equal(local.bytes.begin(), local.bytes.begin() + size, back.bytes.begin() + 5));
     EXPECT_EQ(remote.bytes[2], std::byte{0});
     EXPECT_EQ(remote.bytes[3 + size], std::byte{0});
     EXPECT_EQ(back.bytes[4], std::byte{0});
@@ -274,7 +276,8 @@ TEST(Operations, QpnsAndKeysAreDrawnAtRandomAndNotReusedSoon) {
   Pair pair;
   std::vector<uint32_t> qpns;
   for (int i = 0; i < 2000; ++i) {
-    QueuePair* qp = pair.a.engine().create_qp({1, &pair.cq_a, &pair.cq_a, 1, 1, 1, 1, 0, true, nullptr});
+    QueuePair* qp =
+        pair.a.engine().create_qp({1, &pair.cq_a, &pair.cq_a, 1, 1, 1, 1, 0, true, nullptr});
     qpns.push_back(qp->qpn);
     pair.a.engine().destroy_qp(*qp);
   }

@@ -74,7 +74,8 @@ TEST(Recovery, AGapDrawsOneSequenceNakAndGoBackN) {
   Buffer local(pair.a, Pair::kPd, 8192, kLocal);
   Buffer remote(pair.b, Pair::kPd, 8192, kRemote);
   fill_pattern(local);
-  pair.network.filter = lose([](const wire::Packet& p) { return p.has(wire::OpcodeFlag::kWrite); }, 3);
+  pair.network.filter =
+      lose([](const wire::Packet& p) { return p.has(wire::OpcodeFlag::kWrite); }, 3);
   pair.post_send(IBV_WR_RDMA_WRITE, 1, {local.sge(0, 8192)}, to_remote(remote));
   pair.run();
   EXPECT_EQ(pair.b.counters.sequence_naks_sent, 1U);
@@ -170,13 +171,14 @@ TEST(Recovery, AReadIsTakenUpAtTheFirstMissingPacket) {
   Buffer remote(pair.b, Pair::kPd, 25600, kRemote);
   fill_pattern(remote);
   std::vector<uint32_t> asked;
-  pair.network.filter = [&, lost = lose([](const wire::Packet& p) {
-                               return p.opcode() == wire::Opcode::kReadResponseMiddle;
-                             }, 19)](const Frame& frame) mutable {
-    const auto packet = wire::Packet::parse(frame.bytes);
-    if (packet->opcode() == wire::Opcode::kReadRequest) asked.push_back(packet->reth().length);
-    return lost(frame);
-  };
+  pair.network.filter =
+      [&, lost = lose(
+              [](const wire::Packet& p) { return p.opcode() == wire::Opcode::kReadResponseMiddle; },
+              19)](const Frame& frame) mutable {
+        const auto packet = wire::Packet::parse(frame.bytes);
+        if (packet->opcode() == wire::Opcode::kReadRequest) asked.push_back(packet->reth().length);
+        return lost(frame);
+      };
   pair.post_send(IBV_WR_RDMA_READ, 1, {local.sge(0, 25600)}, to_remote(remote));
   pair.run();
   EXPECT_EQ(local.bytes, remote.bytes);

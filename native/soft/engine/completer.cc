@@ -1,4 +1,5 @@
-// The completer: takes responses, retires requests in order, and answers losses and silence by sending again.
+// The completer: takes responses, retires requests in order, and answers losses and silence by
+// sending again.
 #include <algorithm>
 #include <cstring>
 
@@ -96,8 +97,9 @@ void Engine::on_acknowledge(TimeNs now, QueuePair& qp, const wire::Packet& packe
   }
 }
 
-// Acknowledges all before `end_psn`. False when it met a READ or atomic whose response has not come: the acknowledge came
-// after that response was sent, so the response is lost (IBTA volume 1, 9.7.5.1.3).
+// Acknowledges all before `end_psn`. False when it met a READ or atomic whose response has not
+// come: the acknowledge came after that response was sent, so the response is lost (IBTA volume
+// 1, 9.7.5.1.3).
 bool Engine::acknowledge_until(TimeNs now, QueuePair& qp, uint32_t end_psn) {
   Requester& requester = qp.requester;
   while (requester.una_psn != end_psn && qp.send_queue.head() != requester.started) {
@@ -234,8 +236,7 @@ void Engine::on_read_response(TimeNs now, QueuePair& qp, const wire::Packet& pac
     ++counters_.ghost_responses;
     return;
   }
-  const uint32_t offset =
-      qp.mtu * static_cast<uint32_t>(wire::psn_diff(psn, request.first_psn));
+  const uint32_t offset = qp.mtu * static_cast<uint32_t>(wire::psn_diff(psn, request.first_psn));
   if (packet.payload().size() != std::min(qp.mtu, request.length - offset)) {
     return fail_send(qp, number, IBV_WC_BAD_RESP_ERR);
   }
@@ -270,7 +271,8 @@ bool Engine::scatter_response(QueuePair& qp, uint64_t number, uint32_t offset,
   return scatter({qp.send_queue.sges(number), request.sge_count}, qp.options.pd, offset, bytes);
 }
 
-// Retires the oldest request. The entry is taken off first: a completion queue that overflows flushes the rest from inside.
+// Retires the oldest request. The entry is taken off first: a completion queue that overflows
+// flushes the rest from inside.
 void Engine::complete_send(QueuePair& qp, ibv_wc_status status) {
   const SendRequest request = qp.send_queue.at(qp.send_queue.head());
   const bool was_started = qp.send_queue.head() < qp.requester.started;
@@ -288,7 +290,8 @@ void Engine::complete_send(QueuePair& qp, ibv_wc_status status) {
   push_completion(qp, *qp.options.send_cq, completion, status != IBV_WC_SUCCESS);
 }
 
-// Request `number` is the cause; those before it were not answered and are flushed like those after it.
+// Request `number` is the cause; those before it were not answered and are flushed like those after
+// it.
 void Engine::fail_send(QueuePair& qp, uint64_t number, ibv_wc_status status) {
   while (!qp.send_queue.empty() && qp.send_queue.head() < number) {
     complete_send(qp, IBV_WC_WR_FLUSH_ERR);

@@ -1,4 +1,5 @@
-// A completion queue: a bounded ring that the engine fills and any thread polls, with one-shot notification.
+// A completion queue: a bounded ring that the engine fills and any thread polls, with one-shot
+// notification.
 #pragma once
 
 #include <infiniband/verbs.h>
@@ -24,7 +25,8 @@ class CompletionQueue {
   };
   Push push(const ibv_wc& completion, bool solicited);
   int poll(int count, ibv_wc* completions);
-  // The next entry pushed (solicited or failed, if `solicited_only`) raises one event. Entries that are there already do not.
+  // The next entry pushed (solicited or failed, if `solicited_only`) raises one event. Entries that
+  // are there already do not.
   void request_notify(bool solicited_only);
   // False when more entries are waiting than `depth`.
   bool resize(uint32_t depth);
@@ -38,7 +40,8 @@ class CompletionQueue {
   mutable std::mutex mutex_;
   std::vector<ibv_wc> ring_;
   uint32_t head_ = 0;
-  std::atomic<uint32_t> count_{0};  // written under the mutex; read without it to answer an empty poll
+  std::atomic<uint32_t> count_{
+      0};  // written under the mutex; read without it to answer an empty poll
   Armed armed_ = Armed::kNo;
   bool failed_ = false;
   CompletionListener* listener_;

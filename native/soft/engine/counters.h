@@ -1,40 +1,41 @@
-// The device's counters, in the manner of the kernel's hw_counters. Written under the lane lock, read at any time.
+// The device's counters, in the manner of the kernel's hw_counters. Written under the lane lock,
+// read at any time.
 #pragma once
 
 #include <cstdint>
 
 namespace verbena::engine {
 
-#define VERBENA_SOFT_COUNTERS(X) \
-  X(tx_packets)                  \
-  X(rx_packets)                  \
-  X(tx_bytes)                    \
-  X(rx_bytes)                    \
-  X(acks_sent)                   \
-  X(duplicate_requests)          \
-  X(out_of_sequence)             \
-  X(sequence_naks_sent)          \
-  X(sequence_naks_received)      \
-  X(rnr_naks_sent)               \
-  X(rnr_naks_received)           \
-  X(invalid_request_naks_sent)   \
-  X(remote_access_naks_sent)     \
+#define VERBENA_SOFT_COUNTERS(X)  \
+  X(tx_packets)                   \
+  X(rx_packets)                   \
+  X(tx_bytes)                     \
+  X(rx_bytes)                     \
+  X(acks_sent)                    \
+  X(duplicate_requests)           \
+  X(out_of_sequence)              \
+  X(sequence_naks_sent)           \
+  X(sequence_naks_received)       \
+  X(rnr_naks_sent)                \
+  X(rnr_naks_received)            \
+  X(invalid_request_naks_sent)    \
+  X(remote_access_naks_sent)      \
   X(remote_operational_naks_sent) \
-  X(fatal_naks_received)         \
-  X(retransmits)                 \
-  X(ack_timeouts)                \
-  X(tail_probes)                 \
-  X(implicit_naks)               \
-  X(ghost_responses)             \
-  X(malformed)                   \
-  X(icrc_errors)                 \
-  X(unknown_qpn)                 \
-  X(bad_peer)                    \
-  X(bad_pkey)                    \
-  X(bad_state)                   \
-  X(cq_overflows)                \
-  X(socket_drops)                \
-  X(send_failures)               \
+  X(fatal_naks_received)          \
+  X(retransmits)                  \
+  X(ack_timeouts)                 \
+  X(tail_probes)                  \
+  X(implicit_naks)                \
+  X(ghost_responses)              \
+  X(malformed)                    \
+  X(icrc_errors)                  \
+  X(unknown_qpn)                  \
+  X(bad_peer)                     \
+  X(bad_pkey)                     \
+  X(bad_state)                    \
+  X(cq_overflows)                 \
+  X(socket_drops)                 \
+  X(send_failures)                \
   X(ids_solved)
 
 struct Counters {

@@ -61,7 +61,8 @@ void copy_attributes(ibv_qp_attr& to, const ibv_qp_attr& from, int mask) {
   if ((mask & IBV_QP_DEST_QPN) != 0) to.dest_qp_num = from.dest_qp_num;
 }
 
-// One side at least must be a full member (bit 15), and the low 15 bits equal (IBTA volume 1, 10.9.3).
+// One side at least must be a full member (bit 15), and the low 15 bits equal (IBTA volume
+// 1, 10.9.3).
 bool pkey_matches(uint16_t pkey) {
   constexpr uint16_t kOurs = 0xFFFF;
   return (pkey & 0x7FFF) == (kOurs & 0x7FFF);
@@ -110,7 +111,8 @@ int Engine::modify_qp(QueuePair& qp, const ibv_qp_attr& attributes, int mask) {
       make_ready(qp);
       break;
     case IBV_QPS_SQD:
-      qp.drain_event_wanted = (mask & IBV_QP_EN_SQD_ASYNC_NOTIFY) != 0 && attributes.en_sqd_async_notify != 0;
+      qp.drain_event_wanted =
+          (mask & IBV_QP_EN_SQD_ASYNC_NOTIFY) != 0 && attributes.en_sqd_async_notify != 0;
       break;
     case IBV_QPS_ERR:
       qp.responder.responses.clear();
@@ -245,8 +247,9 @@ void Engine::on_timeout(TimeNs now) {
   }
 }
 
-// The heap holds, for each queue pair that waits, an entry no later than its deadline. A deadline that moves back leaves its
-// entry alone, so that traffic costs no heap operation: the entry fires early and is set anew.
+// The heap holds, for each queue pair that waits, an entry no later than its deadline. A deadline
+// that moves back leaves its entry alone, so that traffic costs no heap operation: the entry fires
+// early and is set anew.
 void Engine::schedule(QueuePair& qp) {
   const Requester& requester = qp.requester;
   const TimeNs deadline =
@@ -305,8 +308,7 @@ uint64_t Engine::flight_bytes(const QueuePair& qp, uint32_t packets) const {
 
 uint32_t Engine::window_limit(const QueuePair& qp) const {
   const uint64_t packets = options_.peer_window_bytes / (qp.mtu + kPacketOverheadBytes);
-  return static_cast<uint32_t>(
-      std::clamp<uint64_t>(packets, kSmallestWindow, kLargestWindow));
+  return static_cast<uint32_t>(std::clamp<uint64_t>(packets, kSmallestWindow, kLargestWindow));
 }
 
 // What is in flight changes here and in advance_una only, so that the path's sum stays true.

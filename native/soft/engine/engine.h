@@ -1,5 +1,5 @@
-// The transport of the soft device: queue pairs, memory and timers, with no socket, no clock and no lock of its own.
-// The caller serialises all calls; see abi/lane.h.
+// The transport of the soft device: queue pairs, memory and timers, with no socket, no clock and no
+// lock of its own. The caller serialises all calls; see abi/lane.h.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,8 @@
 namespace verbena::engine {
 
 struct EngineOptions {
-  // Bytes that may be in flight to one address. What the receive buffer of a peer's socket holds is not known;
-  // that of our own is the best guess.
+  // Bytes that may be in flight to one address. What the receive buffer of a peer's socket holds is
+  // not known; that of our own is the best guess.
   uint64_t peer_window_bytes;
 };
 
@@ -38,8 +38,8 @@ class Engine {
   // Throws std::bad_alloc.
   QueuePair* create_qp(const QueuePairOptions& options);
   void destroy_qp(QueuePair& qp);
-  // The transition and its mask must be legal (the transition table says so); values are checked here.
-  // 0 or an errno value; on failure nothing has changed.
+  // The transition and its mask must be legal (the transition table says so); values are checked
+  // here. 0 or an errno value; on failure nothing has changed.
   int modify_qp(QueuePair& qp, const ibv_qp_attr& attributes, int mask);
   // One request each. 0 or an errno value.
   int post_send(QueuePair& qp, const ibv_send_wr& request);
@@ -90,7 +90,8 @@ class Engine {
   void on_gap(TimeNs now, QueuePair& qp);
   void complete_send(QueuePair& qp, ibv_wc_status status);
   void fail_send(QueuePair& qp, uint64_t number, ibv_wc_status status);
-  bool scatter_response(QueuePair& qp, uint64_t number, uint32_t offset, std::span<const std::byte> bytes);
+  bool scatter_response(QueuePair& qp, uint64_t number, uint32_t offset,
+                        std::span<const std::byte> bytes);
   void restart_timers(TimeNs now, QueuePair& qp);
   void on_qp_timeout(TimeNs now, QueuePair& qp);
 
@@ -125,7 +126,8 @@ class Engine {
   void enter_error(QueuePair& qp);
   void reset(QueuePair& qp);
   void flush_receives(QueuePair& qp);
-  void push_completion(QueuePair& qp, CompletionQueue& cq, const ibv_wc& completion, bool solicited);
+  void push_completion(QueuePair& qp, CompletionQueue& cq, const ibv_wc& completion,
+                       bool solicited);
   void enter_rtr(QueuePair& qp);
   void enter_rts(QueuePair& qp);
   void check_drained(QueuePair& qp);

@@ -1,4 +1,5 @@
-// A hash table from random 24- or 32-bit keys to values, and the drawing of keys that are not reused soon.
+// A hash table from random 24- or 32-bit keys to values, and the drawing of keys that are not
+// reused soon.
 #pragma once
 
 #include <cstddef>
@@ -11,8 +12,9 @@
 
 namespace verbena::engine {
 
-// Keys are handed out at random, so that they cannot be guessed, and a key that was given back is in quarantine until
-// `kQuarantine` others were: a late packet for its old owner must not reach a new one.
+// Keys are handed out at random, so that they cannot be guessed, and a key that was given back is
+// in quarantine until `kQuarantine` others were: a late packet for its old owner must not reach a
+// new one.
 template <typename Value>
 class KeyTable {
  public:
@@ -47,7 +49,8 @@ class KeyTable {
  private:
   static constexpr size_t kQuarantine = 65536;
 
-  // The bits above the range's width are masked off, then draws outside the range rejected: no modulo bias.
+  // The bits above the range's width are masked off, then draws outside the range rejected: no
+  // modulo bias.
   uint32_t draw() {
     const uint32_t mask = highest_ <= 0xFFFFFF ? 0xFFFFFF : 0xFFFFFFFF;
     for (;;) {

@@ -1,4 +1,5 @@
-// What the engine needs from outside: time is passed in, packets and events go out through these interfaces.
+// What the engine needs from outside: time is passed in, packets and events go out through these
+// interfaces.
 #pragma once
 
 #include <infiniband/verbs.h>
@@ -27,8 +28,8 @@ class RandomSource {
 class PacketSink {
  public:
   virtual ~PacketSink() = default;
-  // Room for one packet of `bytes` from the BTH to the padding; the sink adds the ICRC. It always has room: what
-  // cannot be sent is lost, as on any network.
+  // Room for one packet of `bytes` from the BTH to the padding; the sink adds the ICRC. It always
+  // has room: what cannot be sent is lost, as on any network.
   virtual std::byte* reserve(const wire::Address& destination, size_t bytes) = 0;
   virtual void commit() = 0;
 };

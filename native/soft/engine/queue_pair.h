@@ -14,7 +14,8 @@
 
 namespace verbena::engine {
 
-// Packets in flight to one address, over all of its queue pairs: the peer's socket buffer is what they share.
+// Packets in flight to one address, over all of its queue pairs: the peer's socket buffer is what
+// they share.
 struct PeerPath {
   wire::Address address;
   uint64_t in_flight_bytes = 0;
@@ -22,7 +23,8 @@ struct PeerPath {
   std::vector<uint32_t> blocked;  // QPNs to be served when something arrived
 };
 
-// PSNs on the send side: una <= send <= sent. [una, send) is in flight; [send, sent) was sent and is to be sent again.
+// PSNs on the send side: una <= send <= sent. [una, send) is in flight; [send, sent) was sent and
+// is to be sent again.
 struct Requester {
   uint32_t una_psn = 0;   // oldest not acknowledged
   uint32_t send_psn = 0;  // next to be sent
@@ -31,13 +33,16 @@ struct Requester {
   uint64_t cursor = 0;    // number of the request that holds send_psn
   uint64_t started = 0;   // requests below have their PSNs
 
-  // The last PSN of each READ or atomic request packet sent and not answered. A READ may be asked for in several pieces, and what
-  // is asked for again must lie within one piece: that is what the responder remembers.
+  // The last PSN of each READ or atomic request packet sent and not answered. A READ may be asked
+  // for in several pieces, and what is asked for again must lie within one piece: that is what the
+  // responder remembers.
   std::deque<uint32_t> response_ends;
-  uint32_t unfinished_responses = 0;  // started READ and atomic requests not completed: what a fence waits for
+  uint32_t unfinished_responses =
+      0;  // started READ and atomic requests not completed: what a fence waits for
 
-  uint32_t window = 0;            // packets in flight, at most
-  uint32_t slow_start_until = 0;  // the window grows by what is acknowledged below this, else by one per window
+  uint32_t window = 0;  // packets in flight, at most
+  uint32_t slow_start_until =
+      0;  // the window grows by what is acknowledged below this, else by one per window
   uint32_t acked_in_window = 0;
   uint32_t recover_psn = 0;  // losses of packets before this were answered already
   bool recovering = false;
@@ -63,14 +68,14 @@ enum class InboundMessage : uint8_t { kNone, kSend, kWrite };
 struct Response {
   enum class Kind : uint8_t { kAck, kRead, kAtomic };
   Kind kind;
-  uint8_t syndrome;   // kAck: an ACK, RNR NAK or NAK
-  uint32_t psn;       // of the next packet to be sent for this response
-  uint32_t end_psn;   // one past the last
-  uint32_t rkey;      // kRead
-  uint64_t address;   // kRead: of the next byte
-  uint32_t remaining; // kRead: bytes
-  bool started;       // kRead: FIRST was sent
-  uint64_t original;  // kAtomic
+  uint8_t syndrome;    // kAck: an ACK, RNR NAK or NAK
+  uint32_t psn;        // of the next packet to be sent for this response
+  uint32_t end_psn;    // one past the last
+  uint32_t rkey;       // kRead
+  uint64_t address;    // kRead: of the next byte
+  uint32_t remaining;  // kRead: bytes
+  bool started;        // kRead: FIRST was sent
+  uint64_t original;   // kAtomic
 };
 
 // What a repeated READ or atomic request is answered from.
@@ -90,8 +95,8 @@ struct Responder {
   bool nak_outstanding = false;  // silent until expected_psn arrives
 
   InboundMessage message = InboundMessage::kNone;
-  uint64_t received = 0;        // bytes of the current message
-  uint64_t write_address = 0;   // of the next byte
+  uint64_t received = 0;       // bytes of the current message
+  uint64_t write_address = 0;  // of the next byte
   uint32_t write_rkey = 0;
   uint32_t write_remaining = 0;
 
@@ -121,7 +126,8 @@ struct QueuePair {
   QueuePairOptions options;
   uint32_t qpn = 0;
   ibv_qp_state state = IBV_QPS_RESET;
-  ibv_qp_attr attributes{};  // as set by modify; `state` and the requester's and responder's PSNs live outside
+  ibv_qp_attr attributes{};  // as set by modify; `state` and the requester's and responder's PSNs
+                             // live outside
   uint32_t mtu = 0;
   PeerPath* path = nullptr;
 

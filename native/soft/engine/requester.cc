@@ -1,4 +1,5 @@
-// The requester: turns posted work requests into request packets, as far as windows and limits allow.
+// The requester: turns posted work requests into request packets, as far as windows and limits
+// allow.
 #include <algorithm>
 #include <cerrno>
 #include <utility>
@@ -25,7 +26,8 @@ size_t responses_awaited(const Requester& requester) {
   return static_cast<size_t>(std::find_if(ends.begin(), ends.end(), not_sent) - ends.begin());
 }
 
-// Enters a request packet for `packets` PSNs from send_psn; fewer, when what is sent again was a smaller piece.
+// Enters a request packet for `packets` PSNs from send_psn; fewer, when what is sent again was a
+// smaller piece.
 uint32_t enter_response_end(Requester& requester, uint32_t packets) {
   auto& ends = requester.response_ends;
   const auto next = ends.begin() + static_cast<ptrdiff_t>(responses_awaited(requester));
@@ -79,15 +81,14 @@ bool opcode_supported(ibv_wr_opcode opcode) {
 int check_post(const QueuePair& qp, const ibv_send_wr& request, uint64_t& length) {
   constexpr uint64_t kLargestMessage = uint64_t{1} << 30;
   if (!opcode_supported(request.opcode)) return EINVAL;
-  if (request.num_sge < 0 ||
-      static_cast<uint32_t>(request.num_sge) > qp.send_queue.max_sge()) {
+  if (request.num_sge < 0 || static_cast<uint32_t>(request.num_sge) > qp.send_queue.max_sge()) {
     return EINVAL;
   }
   length = 0;
   for (int i = 0; i < request.num_sge; ++i) length += request.sg_list[i].length;
   if (length > kLargestMessage) return EINVAL;
-  const bool atomic = request.opcode == IBV_WR_ATOMIC_CMP_AND_SWP ||
-                      request.opcode == IBV_WR_ATOMIC_FETCH_AND_ADD;
+  const bool atomic =
+      request.opcode == IBV_WR_ATOMIC_CMP_AND_SWP || request.opcode == IBV_WR_ATOMIC_FETCH_AND_ADD;
   if (atomic && length != sizeof(uint64_t)) return EINVAL;
   const bool wants_response = atomic || request.opcode == IBV_WR_RDMA_READ;
   if (wants_response && qp.attributes.max_rd_atomic == 0) return EINVAL;
@@ -97,8 +98,8 @@ int check_post(const QueuePair& qp, const ibv_send_wr& request, uint64_t& length
 
 void store_request(SendQueue& queue, const ibv_send_wr& from, uint32_t length) {
   const uint64_t number = queue.tail();
-  const bool atomic = from.opcode == IBV_WR_ATOMIC_CMP_AND_SWP ||
-                      from.opcode == IBV_WR_ATOMIC_FETCH_AND_ADD;
+  const bool atomic =
+      from.opcode == IBV_WR_ATOMIC_CMP_AND_SWP || from.opcode == IBV_WR_ATOMIC_FETCH_AND_ADD;
   SendRequest& to = queue.at(number);
   to = {};
   to.id = from.wr_id;
@@ -189,7 +190,8 @@ void Engine::start_request(QueuePair& qp) {
   if (request.wants_response()) ++requester.unfinished_responses;
 }
 
-// A queue pair with nothing in flight may always send one packet, so that none is starved by the others of its path.
+// A queue pair with nothing in flight may always send one packet, so that none is starved by the
+// others of its path.
 bool Engine::window_open(QueuePair& qp) {
   const uint32_t in_flight = qp.packets_in_flight();
   if (in_flight == 0) return true;
@@ -206,8 +208,7 @@ bool Engine::wants_ack_now(QueuePair& qp, const SendRequest& request) {
   if (last_packet && requester.cursor + 1 == qp.send_queue.tail()) return true;
   if (last_packet && qp.path->in_flight_bytes * 2 > options_.peer_window_bytes) return true;
   const uint32_t interval = std::min(requester.window / 4, kAckRequestInterval);
-  return requester.since_ack_request >= interval ||
-         qp.packets_in_flight() + 1 >= requester.window;
+  return requester.since_ack_request >= interval || qp.packets_in_flight() + 1 >= requester.window;
 }
 
 void Engine::note_sent(TimeNs now, QueuePair& qp, uint32_t packets) {
@@ -229,8 +230,9 @@ void Engine::note_sent(TimeNs now, QueuePair& qp, uint32_t packets) {
   }
 }
 
-// Asks for as much of the READ as the window holds: the receiver paces what streams towards it. A continuation
-// is an ordinary READ request, as after a retry. Returns the PSNs taken, 0 when it is better to wait.
+// Asks for as much of the READ as the window holds: the receiver paces what streams towards it. A
+// continuation is an ordinary READ request, as after a retry. Returns the PSNs taken, 0 when it is
+// better to wait.
 uint32_t Engine::send_read(QueuePair& qp, const SendRequest& request, PacketSink& sink) {
   Requester& requester = qp.requester;
   const uint32_t in_flight = qp.packets_in_flight();
@@ -238,8 +240,8 @@ uint32_t Engine::send_read(QueuePair& qp, const SendRequest& request, PacketSink
   const uint32_t left = left_of(request, requester.send_psn);
   if (in_flight > 0 && room < left && room < requester.window / 4) return 0;
   const uint32_t packets = enter_response_end(requester, std::min(left, room));
-  const uint64_t offset =
-      uint64_t{qp.mtu} * static_cast<uint32_t>(wire::psn_diff(requester.send_psn, request.first_psn));
+  const uint64_t offset = uint64_t{qp.mtu} * static_cast<uint32_t>(wire::psn_diff(
+                                                 requester.send_psn, request.first_psn));
   const uint64_t bytes = std::min<uint64_t>(request.length - offset, uint64_t{packets} * qp.mtu);
 
   std::byte* at = sink.reserve(qp.path->address, wire::kBthBytes + wire::kRethBytes);
@@ -247,7 +249,8 @@ uint32_t Engine::send_read(QueuePair& qp, const SendRequest& request, PacketSink
                             .solicited = (request.flags & IBV_SEND_SOLICITED) != 0,
                             .dest_qpn = qp.attributes.dest_qp_num,
                             .psn = requester.send_psn});
-  wire::write_reth(at, {request.remote_address + offset, request.rkey, static_cast<uint32_t>(bytes)});
+  wire::write_reth(at,
+                   {request.remote_address + offset, request.rkey, static_cast<uint32_t>(bytes)});
   sink.commit();
   count_sent(wire::kBthBytes + wire::kRethBytes);
   return packets;
@@ -260,20 +263,20 @@ uint32_t Engine::send_atomic(QueuePair& qp, const SendRequest& request, PacketSi
                             .dest_qpn = qp.attributes.dest_qp_num,
                             .ack_request = true,
                             .psn = qp.requester.send_psn});
-  wire::write_atomic_eth(at, {request.remote_address, request.rkey,
-                              swap ? request.swap : request.compare_add,
-                              swap ? request.compare_add : 0});
+  wire::write_atomic_eth(
+      at, {request.remote_address, request.rkey, swap ? request.swap : request.compare_add,
+           swap ? request.compare_add : 0});
   sink.commit();
   count_sent(wire::kBthBytes + wire::kAtomicEthBytes);
   return enter_response_end(qp.requester, 1);
 }
 
-// One packet of a SEND or WRITE. False when its bytes cannot be had: a bad lkey fails the request once it is the oldest.
+// One packet of a SEND or WRITE. False when its bytes cannot be had: a bad lkey fails the request
+// once it is the oldest.
 bool Engine::send_data(QueuePair& qp, uint64_t number, uint32_t psn, bool ack_request,
                        PacketSink& sink) {
   const SendRequest& request = qp.send_queue.at(number);
-  const uint32_t offset =
-      qp.mtu * static_cast<uint32_t>(wire::psn_diff(psn, request.first_psn));
+  const uint32_t offset = qp.mtu * static_cast<uint32_t>(wire::psn_diff(psn, request.first_psn));
   const uint32_t bytes = std::min(qp.mtu, request.length - offset);
   if (!gather(qp, number, offset, bytes)) {
     if (qp.send_queue.head() == number) fail_send(qp, number, IBV_WC_LOC_PROT_ERR);
@@ -303,14 +306,14 @@ bool Engine::send_data(QueuePair& qp, uint64_t number, uint32_t psn, bool ack_re
   return true;
 }
 
-// Repeats the newest packet alone: the answer, an acknowledge or a NAK, tells what arrived of all before it.
+// Repeats the newest packet alone: the answer, an acknowledge or a NAK, tells what arrived of all
+// before it.
 void Engine::send_probe(QueuePair& qp, PacketSink& sink) {
   Requester& requester = qp.requester;
   if (requester.send_psn == requester.una_psn) return;
   const uint32_t psn = wire::psn_add(requester.send_psn, wire::kPsnMask);
   uint64_t number = requester.cursor;
-  if (number == requester.started ||
-      wire::psn_diff(psn, qp.send_queue.at(number).first_psn) < 0) {
+  if (number == requester.started || wire::psn_diff(psn, qp.send_queue.at(number).first_psn) < 0) {
     --number;
   }
   ++counters_.tail_probes;

@@ -1,4 +1,5 @@
-// The responder: checks and executes request packets in PSN order, and sends acknowledges, READ data and atomic results.
+// The responder: checks and executes request packets in PSN order, and sends acknowledges, READ
+// data and atomic results.
 #include <algorithm>
 #include <atomic>
 #include <cstring>
@@ -13,7 +14,8 @@ namespace {
 using wire::Opcode;
 using wire::OpcodeFlag;
 
-// Acknowledges between responses and repeated requests beyond this many are dropped; the requester asks again.
+// Acknowledges between responses and repeated requests beyond this many are dropped; the requester
+// asks again.
 constexpr size_t kMostResponses = 64;
 
 bool takes_receive(const wire::Packet& packet) {
@@ -46,11 +48,10 @@ void Engine::on_request(QueuePair& qp, const wire::Packet& packet) {
   queue_ack(qp, responder.expected_psn, wire::kNakPsnSequence);
 }
 
-// The order of the checks is that of IBTA volume 1, 9.7.4.1: sequence, operation, resources, length, and in the steps the key.
+// The order of the checks is that of IBTA volume 1, 9.7.4.1: sequence, operation, resources,
+// length, and in the steps the key.
 void Engine::execute(QueuePair& qp, const wire::Packet& packet) {
-  const auto refuse = [&] {
-    reject(qp, packet, wire::kNakInvalidRequest, IBV_WC_REM_INV_REQ_ERR);
-  };
+  const auto refuse = [&] { reject(qp, packet, wire::kNakInvalidRequest, IBV_WC_REM_INV_REQ_ERR); };
   if (!sequence_valid(qp, packet) || !operation_allowed(qp, packet)) return refuse();
   if (takes_receive(packet) && qp.receive_queue.empty()) {
     ++counters_.rnr_naks_sent;
@@ -67,7 +68,8 @@ void Engine::execute(QueuePair& qp, const wire::Packet& packet) {
 bool Engine::sequence_valid(const QueuePair& qp, const wire::Packet& packet) const {
   const InboundMessage current = qp.responder.message;
   if (packet.has(OpcodeFlag::kStart)) return current == InboundMessage::kNone;
-  return current == (packet.has(OpcodeFlag::kSend) ? InboundMessage::kSend : InboundMessage::kWrite);
+  return current ==
+         (packet.has(OpcodeFlag::kSend) ? InboundMessage::kSend : InboundMessage::kWrite);
 }
 
 bool Engine::operation_allowed(const QueuePair& qp, const wire::Packet& packet) const {
@@ -157,7 +159,8 @@ void Engine::execute_read(QueuePair& qp, const wire::Packet& packet) {
   const uint32_t packets = wire::packet_count(reth.length, qp.mtu);
   const uint32_t psn = packet.psn();
   const uint32_t end_psn = wire::psn_add(psn, packets);
-  remember(qp, {false, psn, wire::psn_add(psn, packets - 1), reth.address, reth.rkey, reth.length, 0});
+  remember(qp,
+           {false, psn, wire::psn_add(psn, packets - 1), reth.address, reth.rkey, reth.length, 0});
   qp.responder.responses.push_back({.kind = Response::Kind::kRead,
                                     .syndrome = wire::kAckNoCredits,
                                     .psn = psn,
@@ -176,7 +179,8 @@ void Engine::execute_atomic(QueuePair& qp, const wire::Packet& packet) {
   std::byte* at = memory_.translate(atomic.rkey, qp.options.pd, atomic.address, sizeof(uint64_t),
                                     IBV_ACCESS_REMOTE_ATOMIC);
   if (at == nullptr) return reject(qp, packet, wire::kNakRemoteAccess, IBV_WC_SUCCESS);
-  const bool misaligned = (atomic.address | reinterpret_cast<uintptr_t>(at)) % sizeof(uint64_t) != 0;
+  const bool misaligned =
+      (atomic.address | reinterpret_cast<uintptr_t>(at)) % sizeof(uint64_t) != 0;
   if (misaligned) {
     return reject(qp, packet, wire::kNakInvalidRequest, IBV_WC_REM_INV_REQ_ERR);
   }
@@ -251,7 +255,8 @@ void Engine::finish_request(QueuePair& qp, const wire::Packet& packet, uint32_t 
   if (packet.ack_request() && !answered) queue_ack(qp, packet.psn(), wire::kAckNoCredits);
 }
 
-// The newest acknowledge or NAK stands for one that waits before it: it acknowledges all that the older one did.
+// The newest acknowledge or NAK stands for one that waits before it: it acknowledges all that the
+// older one did.
 void Engine::queue_ack(QueuePair& qp, uint32_t psn, uint8_t syndrome) {
   auto& responses = qp.responder.responses;
   const bool replaces = !responses.empty() && responses.back().kind == Response::Kind::kAck &&
@@ -270,8 +275,8 @@ void Engine::queue_ack(QueuePair& qp, uint32_t psn, uint8_t syndrome) {
   make_ready(qp);
 }
 
-// A request that cannot be executed: the peer is told, the receive in use completes with `status` unless that is success, and
-// the queue pair fails (IBTA volume 1, 9.9.3.1, class C and J errors).
+// A request that cannot be executed: the peer is told, the receive in use completes with `status`
+// unless that is success, and the queue pair fails (IBTA volume 1, 9.9.3.1, class C and J errors).
 void Engine::reject(QueuePair& qp, const wire::Packet& packet, uint8_t syndrome,
                     ibv_wc_status status) {
   switch (syndrome) {
@@ -294,8 +299,8 @@ void Engine::reject(QueuePair& qp, const wire::Packet& packet, uint8_t syndrome,
     qp.receive_queue.pop();
     push_completion(qp, *qp.options.recv_cq, completion, true);
   }
-  events_.on_qp_event(qp, syndrome == wire::kNakRemoteAccess ? IBV_EVENT_QP_ACCESS_ERR
-                                                             : IBV_EVENT_QP_REQ_ERR);
+  events_.on_qp_event(
+      qp, syndrome == wire::kNakRemoteAccess ? IBV_EVENT_QP_ACCESS_ERR : IBV_EVENT_QP_REQ_ERR);
   enter_error(qp);
 }
 
@@ -305,12 +310,14 @@ void Engine::remember(QueuePair& qp, const ServedRequest& served) {
   kept.push_back(served);
 }
 
-// What was executed already is not executed again: acknowledged again, read again, or answered from what was kept.
+// What was executed already is not executed again: acknowledged again, read again, or answered from
+// what was kept.
 void Engine::on_duplicate(QueuePair& qp, const wire::Packet& packet) {
   ++counters_.duplicate_requests;
   Responder& responder = qp.responder;
   if (packet.has(OpcodeFlag::kSend) || packet.has(OpcodeFlag::kWrite)) {
-    return queue_ack(qp, wire::psn_add(responder.expected_psn, wire::kPsnMask), wire::kAckNoCredits);
+    return queue_ack(qp, wire::psn_add(responder.expected_psn, wire::kPsnMask),
+                     wire::kAckNoCredits);
   }
   const uint32_t psn = packet.psn();
   const auto holds = [psn](const ServedRequest& served) {
@@ -376,9 +383,9 @@ bool Engine::transmit_responses(QueuePair& qp, PacketSink& sink, uint32_t& budge
 void Engine::send_ack(QueuePair& qp, const Response& response, PacketSink& sink) {
   constexpr uint32_t kBytes = wire::kBthBytes + wire::kAethBytes;
   std::byte* at = sink.reserve(qp.path->address, kBytes);
-  at = wire::write_bth(at, {.opcode = Opcode::kAcknowledge,
-                            .dest_qpn = qp.attributes.dest_qp_num,
-                            .psn = response.psn});
+  at = wire::write_bth(
+      at,
+      {.opcode = Opcode::kAcknowledge, .dest_qpn = qp.attributes.dest_qp_num, .psn = response.psn});
   wire::write_aeth(at, {response.syndrome, qp.responder.msn});
   sink.commit();
   ++counters_.acks_sent;

@@ -1,4 +1,5 @@
-// The send and receive queues of a queue pair: rings of work requests, their scatter lists and inline bytes, allocated once.
+// The send and receive queues of a queue pair: rings of work requests, their scatter lists and
+// inline bytes, allocated once.
 #pragma once
 
 #include <infiniband/verbs.h>
@@ -33,7 +34,8 @@ struct SendRequest {
   bool wants_response() const { return is_read() || is_atomic(); }
 };
 
-// Requests are numbered from 0 in the order posted; number n lives at n % depth. [head, tail) are outstanding.
+// Requests are numbered from 0 in the order posted; number n lives at n % depth. [head, tail) are
+// outstanding.
 class SendQueue {
  public:
   SendQueue(uint32_t depth, uint32_t max_sge, uint32_t max_inline)
@@ -54,7 +56,9 @@ class SendQueue {
 
   SendRequest& at(uint64_t number) { return requests_[number % depth_]; }
   ibv_sge* sges(uint64_t number) { return &sges_[(number % depth_) * max_sge_]; }
-  std::byte* inline_bytes(uint64_t number) { return &inline_bytes_[(number % depth_) * max_inline_]; }
+  std::byte* inline_bytes(uint64_t number) {
+    return &inline_bytes_[(number % depth_) * max_inline_];
+  }
 
   void push() { ++tail_; }
   void pop() { ++head_; }

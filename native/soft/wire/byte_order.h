@@ -8,7 +8,8 @@
 
 namespace verbena::wire {
 
-static_assert(std::endian::native == std::endian::little, "the soft device needs a little-endian host");
+static_assert(std::endian::native == std::endian::little,
+              "the soft device needs a little-endian host");
 
 inline uint16_t load_be16(const std::byte* from) {
   uint16_t value;

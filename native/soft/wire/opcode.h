@@ -1,4 +1,5 @@
-// The BTH opcodes of the reliable connection service, and what each one carries (IBTA volume 1, table 38).
+// The BTH opcodes of the reliable connection service, and what each one carries (IBTA volume 1,
+// table 38).
 #pragma once
 
 #include <cstdint>
@@ -69,7 +70,8 @@ struct OpcodeInfo {
   constexpr bool has(OpcodeFlag flag) const { return (flags & static_cast<uint16_t>(flag)) != 0; }
 };
 
-// nullptr for an opcode that the device does not take: such a packet is dropped before anything else is read.
+// nullptr for an opcode that the device does not take: such a packet is dropped before anything
+// else is read.
 const OpcodeInfo* opcode_info(uint8_t opcode);
 
 inline const OpcodeInfo& opcode_info(Opcode opcode) {

@@ -33,7 +33,9 @@ AtomicEth Packet::atomic_eth() const {
   return {load_be64(at), load_be32(at + 8), load_be64(at + 12), load_be64(at + 20)};
 }
 
-uint64_t Packet::atomic_ack_original() const { return load_be64(&bytes_[kBthBytes + kAethBytes]); }
+uint64_t Packet::atomic_ack_original() const {
+  return load_be64(&bytes_[kBthBytes + kAethBytes]);
+}
 
 uint32_t Packet::imm_be() const {
   uint32_t imm;

@@ -1,4 +1,5 @@
-// Packets as bytes: a received one is checked once and then read through accessors that cannot fail.
+// Packets as bytes: a received one is checked once and then read through accessors that cannot
+// fail.
 #pragma once
 
 #include <cstddef>
@@ -42,8 +43,8 @@ struct AtomicEth {
 
 class Packet {
  public:
-  // `bytes` is the UDP payload without the ICRC. Empty when the opcode is unknown, the transport version is
-  // not 0, or the length does not hold the opcode's headers and padding.
+  // `bytes` is the UDP payload without the ICRC. Empty when the opcode is unknown, the transport
+  // version is not 0, or the length does not hold the opcode's headers and padding.
   static std::optional<Packet> parse(std::span<const std::byte> bytes);
 
   const OpcodeInfo& info() const { return *info_; }
@@ -74,7 +75,9 @@ class Packet {
   const OpcodeInfo* info_;
 };
 
-constexpr uint32_t pad_bytes(uint32_t payload_bytes) { return -payload_bytes & 3; }
+constexpr uint32_t pad_bytes(uint32_t payload_bytes) {
+  return -payload_bytes & 3;
+}
 
 // Each writes its header at `to` and returns the byte after it.
 std::byte* write_bth(std::byte* to, const Bth& bth);

@@ -1,4 +1,5 @@
-// 24-bit packet sequence numbers (IBTA volume 1, 9.7.2): they wrap, and at most 2^23 are outstanding.
+// 24-bit packet sequence numbers (IBTA volume 1, 9.7.2): they wrap, and at most 2^23 are
+// outstanding.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +8,9 @@ namespace verbena::wire {
 
 constexpr uint32_t kPsnMask = 0xFFFFFF;
 
-constexpr uint32_t psn_add(uint32_t psn, uint32_t count) { return (psn + count) & kPsnMask; }
+constexpr uint32_t psn_add(uint32_t psn, uint32_t count) {
+  return (psn + count) & kPsnMask;
+}
 
 // a - b in [-2^23, 2^23 - 1]: negative when `a` lies before `b`.
 constexpr int32_t psn_diff(uint32_t a, uint32_t b) {

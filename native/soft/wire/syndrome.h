@@ -1,4 +1,5 @@
-// The AETH syndrome: acknowledge, receiver-not-ready and negative acknowledge codes (IBTA volume 1, 9.7.5.2).
+// The AETH syndrome: acknowledge, receiver-not-ready and negative acknowledge codes (IBTA volume
+// 1, 9.7.5.2).
 #pragma once
 
 #include <array>
@@ -26,12 +27,15 @@ constexpr uint8_t rnr_syndrome(uint8_t timer_code) {
 // IBTA volume 1, table 45: the shortest wait after an RNR NAK, in nanoseconds.
 constexpr int64_t rnr_wait_ns(uint8_t timer_code) {
   constexpr std::array<int32_t, 32> kHundredthsOfMs = {
-      65536, 1,   2,   3,   4,    6,    8,    12,   16,   24,   32,    48,    64,    96,    128,  192,
-      256,   384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384, 24576, 32768, 49152};
+      65536, 1,    2,    3,    4,    6,     8,     12,    16,    24,   32,
+      48,    64,   96,   128,  192,  256,   384,   512,   768,   1024, 1536,
+      2048,  3072, 4096, 6144, 8192, 12288, 16384, 24576, 32768, 49152};
   return kHundredthsOfMs[timer_code & 0x1F] * int64_t{10'000};
 }
 
 // IBTA volume 1, 9.7.6.1.3: local ACK timeout, 4.096 µs × 2^code; code 0 means no timer.
-constexpr int64_t ack_timeout_ns(uint8_t code) { return code == 0 ? 0 : int64_t{4096} << (code & 0x1F); }
+constexpr int64_t ack_timeout_ns(uint8_t code) {
+  return code == 0 ? 0 : int64_t{4096} << (code & 0x1F);
+}
 
 }  // namespace verbena::wire

@@ -111,16 +111,16 @@ class Host : public engine::EventSink, private engine::PacketSink {
 
   Engine& engine() { return engine_; }
   const Address& address() const { return address_; }
-  TimeNs next() const {
-    return engine_.wants_transmit() ? 0 : engine_.next_timeout();
-  }
+  TimeNs next() const { return engine_.wants_transmit() ? 0 : engine_.next_timeout(); }
   void receive(TimeNs now, const Frame& frame) { engine_.on_packet(now, frame.from, frame.bytes); }
   void run(TimeNs now) {
     now_ = now;
     engine_.on_timeout(now);
     engine_.transmit(now, *this);
   }
-  void on_qp_event(QueuePair& qp, ibv_event_type type) override { events.push_back({qp.qpn, type}); }
+  void on_qp_event(QueuePair& qp, ibv_event_type type) override {
+    events.push_back({qp.qpn, type});
+  }
   void on_cq_error(CompletionQueue&) override { ++cq_errors; }
 
   engine::Counters counters;
@@ -274,8 +274,8 @@ class Pair {
     attributes.qp_state = IBV_QPS_INIT;
     attributes.port_num = 1;
     attributes.qp_access_flags = options.access;
-    host.engine().modify_qp(
-        qp, attributes, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS);
+    host.engine().modify_qp(qp, attributes,
+                            IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS);
     attributes.qp_state = IBV_QPS_RTR;
     attributes.path_mtu = options.mtu;
     attributes.dest_qp_num = peer_qp.qpn;
@@ -287,8 +287,7 @@ class Pair {
     std::memcpy(&attributes.ah_attr.grh.dgid, peer.address().gid.data(), 16);
     host.engine().modify_qp(qp, attributes,
                             IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
-                                IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC |
-                                IBV_QP_MIN_RNR_TIMER);
+                                IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER);
     attributes.qp_state = IBV_QPS_RTS;
     attributes.timeout = options.timeout;
     attributes.retry_cnt = options.retry_count;
