@@ -1,51 +1,8 @@
-// Owns the table of queue-pair transitions and the names in it.
+// Owns the names of queue-pair states and attributes, and the errors of steps that do not fit.
 #include "verbs/qp_transitions.h"
-
-#include <array>
 
 namespace verbena::verbs {
 namespace {
-
-using Row = std::array<QpTransition, kQpStates>;
-using Table = std::array<Row, kQpStates>;
-
-constexpr int kInitAttributes = IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS;
-constexpr int kRtrAttributes = IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |
-                               IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER;
-constexpr int kRtsAttributes =
-    IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY | IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC;
-/** What may change while the queue pair runs. */
-constexpr int kRunning = IBV_QP_CUR_STATE | IBV_QP_ALT_PATH | IBV_QP_ACCESS_FLAGS |
-                         IBV_QP_MIN_RNR_TIMER | IBV_QP_PATH_MIG_STATE;
-/** What may change while the send queue is drained. */
-constexpr int kDrained = IBV_QP_PORT | IBV_QP_AV | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT |
-                         IBV_QP_RNR_RETRY | IBV_QP_MAX_QP_RD_ATOMIC | IBV_QP_MAX_DEST_RD_ATOMIC |
-                         IBV_QP_ALT_PATH | IBV_QP_ACCESS_FLAGS | IBV_QP_PKEY_INDEX |
-                         IBV_QP_MIN_RNR_TIMER | IBV_QP_PATH_MIG_STATE;
-
-constexpr Table make_table() {
-  Table table{};
-  // Every state may be left for RESET and ERR, with nothing but the state, except that the kernel
-  // refuses RESET to ERR: there is no work to flush.
-  for (Row& row : table) {
-    row[IBV_QPS_RESET].allowed = true;
-    row[IBV_QPS_ERR].allowed = &row != &table[IBV_QPS_RESET];
-  }
-  table[IBV_QPS_RESET][IBV_QPS_INIT] = {true, kInitAttributes, 0};
-  table[IBV_QPS_INIT][IBV_QPS_INIT] = {true, 0, kInitAttributes};
-  table[IBV_QPS_INIT][IBV_QPS_RTR] = {true, kRtrAttributes,
-                                      IBV_QP_ALT_PATH | IBV_QP_ACCESS_FLAGS | IBV_QP_PKEY_INDEX};
-  table[IBV_QPS_RTR][IBV_QPS_RTS] = {true, kRtsAttributes, kRunning};
-  table[IBV_QPS_RTS][IBV_QPS_RTS] = {true, 0, kRunning};
-  table[IBV_QPS_RTS][IBV_QPS_SQD] = {true, 0, IBV_QP_EN_SQD_ASYNC_NOTIFY};
-  table[IBV_QPS_SQD][IBV_QPS_RTS] = {true, 0, kRunning};
-  table[IBV_QPS_SQD][IBV_QPS_SQD] = {true, 0, kDrained};
-  // A reliable connection never enters SQE; if a device says so, only RESET and ERR lead out.
-  return table;
-}
-
-constexpr Table kTable = make_table();
-constexpr QpTransition kImpossible{};
 
 struct AttributeName {
   int bit;
@@ -102,11 +59,6 @@ std::string describe(ibv_qp_state from, ibv_qp_state to, int missing, int illega
 }
 
 }  // namespace
-
-const QpTransition& qp_transition(ibv_qp_state from, ibv_qp_state to) {
-  if (!in_table(from) || !in_table(to)) return kImpossible;
-  return kTable[static_cast<size_t>(from)][static_cast<size_t>(to)];
-}
 
 const char* qp_state_name(ibv_qp_state state) {
   static constexpr const char* kStates[kQpStates] = {"RESET", "INIT", "RTR", "RTS",

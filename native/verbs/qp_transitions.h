@@ -1,5 +1,4 @@
-// Owns the rules of ibv_modify_qp for reliable connections: which state follows which, and which
-// attributes each step needs and allows (InfiniBand Architecture, 10.3 and 11.2.5.2).
+// Owns the errors that name what a step of ibv_modify_qp lacks or must not have.
 #pragma once
 
 #include <infiniband/verbs.h>
@@ -7,22 +6,14 @@
 #include <string>
 #include <vector>
 
+#include "util/qp_transitions.h"
 #include "verbs/error.h"
 
 namespace verbena::verbs {
 
-/** States with a row in the table: IBV_QPS_RESET to IBV_QPS_ERR. */
-inline constexpr int kQpStates = IBV_QPS_ERR + 1;
-
-struct QpTransition {
-  bool allowed;
-  /** Masks of ibv_qp_attr_mask, without IBV_QP_STATE. */
-  int required;
-  int optional;
-};
-
-/** The rule for a step; not allowed for states outside the table. */
-const QpTransition& qp_transition(ibv_qp_state from, ibv_qp_state to);
+using util::kQpStates;
+using util::qp_transition;
+using util::QpTransition;
 
 /** `RTR` and so on. */
 const char* qp_state_name(ibv_qp_state state);
