@@ -29,7 +29,7 @@ class SharedContext;
 class Device : public Parent {
  public:
   /**
-   * Throws ERR_VERBENA_NO_DEVICE when no device has the name, ERR_VERBENA_VERBS when it cannot be
+   * Throws ERR_VERBENA_UNKNOWN_DEVICE when no device has the name, ERR_VERBENA_VERBS when it cannot be
    * opened.
    */
   static std::shared_ptr<Device> open(Library& library, const std::string& name);

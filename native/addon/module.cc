@@ -1,0 +1,77 @@
+// Owns the addon's entry: what JavaScript gets from loading it, once per thread.
+#include <cstdint>
+#include <memory>
+
+#include "addon/arguments.h"
+#include "addon/completion_queue_wrap.h"
+#include "addon/device_wrap.h"
+#include "addon/environment.h"
+#include "addon/errors.h"
+#include "addon/library_wrap.h"
+#include "addon/memory_region_wrap.h"
+#include "addon/poll_group_wrap.h"
+#include "addon/protection_domain_wrap.h"
+#include "addon/queue_pair_wrap.h"
+#include "addon/slab_buffer.h"
+
+namespace verbena::addon {
+
+class Module : public Napi::Addon<Module> {
+ public:
+  Module(Napi::Env env, Napi::Object exports) : environment_(Environment::create(env)) {
+    define_classes();
+    DefineAddon(exports, {InstanceMethod("openLibrary", &Module::open_library),
+                          InstanceMethod("allocateSlab", &Module::allocate_slab),
+                          InstanceMethod("closeAll", &Module::close_all),
+                          InstanceMethod("liveObjects", &Module::live_objects)});
+  }
+
+ private:
+  void define_classes() {
+    LibraryWrap::define(*environment_);
+    DeviceWrap::define(*environment_);
+    ProtectionDomainWrap::define(*environment_);
+    MemoryRegionWrap::define(*environment_);
+    PollGroupWrap::define(*environment_);
+    CompletionQueueWrap::define(*environment_);
+    QueuePairWrap::define(*environment_);
+  }
+
+  Napi::Value open_library(const Napi::CallbackInfo& info) {
+    return guarded(info, [&] {
+      LibraryWrap::Making making{environment_, verbs::Library::open(to_text(info[0], "path"))};
+      return LibraryWrap::make(*environment_, making);
+    });
+  }
+
+  Napi::Value allocate_slab(const Napi::CallbackInfo& info) {
+    return guarded(info, [&] {
+      const size_t bytes = to_integer(info[0], "bytes", 1, kMaxSafeInteger);
+      return to_array_buffer(*environment_, environment_->slabs.allocate(bytes));
+    });
+  }
+
+  Napi::Value close_all(const Napi::CallbackInfo& info) {
+    return guarded(info, [&]() -> Napi::Value {
+      if (const auto error = environment_->reaper.close_all()) throw verbs::Error(*error);
+      return info.Env().Undefined();
+    });
+  }
+
+  Napi::Value live_objects(const Napi::CallbackInfo& info) {
+    const Reaper& reaper = environment_->reaper;
+    Napi::Object object = Napi::Object::New(info.Env());
+    object["pd"] = static_cast<uint32_t>(reaper.count(Kind::kProtectionDomain));
+    object["cq"] = static_cast<uint32_t>(reaper.count(Kind::kCompletionQueue));
+    object["qp"] = static_cast<uint32_t>(reaper.count(Kind::kQueuePair));
+    object["mr"] = static_cast<uint32_t>(reaper.count(Kind::kMemoryRegion));
+    object["device"] = static_cast<uint32_t>(reaper.count(Kind::kDevice));
+    return object;
+  }
+
+  std::shared_ptr<Environment> environment_;
+};
+
+NODE_API_ADDON(Module)
+
+}  // namespace verbena::addon

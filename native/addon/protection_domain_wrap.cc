@@ -1,0 +1,69 @@
+// Owns the methods of NativeProtectionDomain.
+#include "addon/protection_domain_wrap.h"
+
+#include "addon/arguments.h"
+#include "addon/memory_region_wrap.h"
+
+namespace verbena::addon {
+namespace {
+
+constexpr uint32_t kAllAccess = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE |
+                                IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC;
+
+std::shared_ptr<Slab> to_slab(const Environment& environment, const Napi::Value& value) {
+  std::shared_ptr<Slab> slab;
+  if (value.IsArrayBuffer()) slab = environment.slabs.find(value.As<Napi::ArrayBuffer>().Data());
+  if (slab == nullptr) {
+    throw verbs::Error(verbs::code::kArgument,
+                       "`buffer` must be an ArrayBuffer from allocateSlab() of this thread.");
+  }
+  return slab;
+}
+
+}  // namespace
+
+std::vector<ProtectionDomainWrap::PropertyDescriptor> ProtectionDomainWrap::methods() {
+  return {method<&ProtectionDomainWrap::register_memory>("registerMemory"),
+          method<&ProtectionDomainWrap::close>("close")};
+}
+
+ProtectionDomainWrap::ProtectionDomainWrap(const Napi::CallbackInfo& info)
+    : Wrapped(info),
+      environment_(making().environment),
+      pd_(making().pd),
+      device_(Napi::Persistent(making().device.Value())) {
+  opened(environment_->shared_reaper(), Kind::kProtectionDomain, &making().device);
+}
+
+const std::shared_ptr<verbs::ProtectionDomain>& ProtectionDomainWrap::require_open() const {
+  if (pd_ == nullptr) {
+    throw verbs::Error(verbs::code::kClosed, "The protection domain is closed.");
+  }
+  return pd_;
+}
+
+Napi::Value ProtectionDomainWrap::register_memory(const Napi::CallbackInfo& info) {
+  const auto& pd = require_open();
+  const std::shared_ptr<Slab> slab = to_slab(*environment_, info[0]);
+  const size_t offset = to_integer(info[1], "offset", 0, slab->bytes() - 1);
+  const size_t length = to_integer(info[2], "length", 1, slab->bytes() - offset);
+  const uint32_t access = to_u32(info[3], "access", 0, kAllAccess);
+  auto mr = std::make_shared<verbs::MemoryRegion>(pd, slab, slab->data() + offset, length, access);
+  return MemoryRegionWrap::add(*environment_, std::move(mr), *this);
+}
+
+void ProtectionDomainWrap::close() {
+  if (pd_ == nullptr) return;
+  environment_->reaper.close_children(*this);
+  pd_->close();
+  pd_.reset();
+  closed();
+  device_.Reset();
+}
+
+Napi::Value ProtectionDomainWrap::close(const Napi::CallbackInfo& info) {
+  close();
+  return info.Env().Undefined();
+}
+
+}  // namespace verbena::addon

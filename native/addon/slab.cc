@@ -1,0 +1,50 @@
+// Owns mapping and unmapping of slabs.
+#include "addon/slab.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <string>
+
+#include "verbs/error.h"
+
+namespace verbena::addon {
+namespace {
+
+size_t whole_pages(size_t bytes) {
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  return (bytes + page - 1) / page * page;
+}
+
+}  // namespace
+
+Slab::Slab(size_t bytes) : bytes_(bytes), mapped_(whole_pages(bytes)) {
+  void* mapping =
+      mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapping == MAP_FAILED) {
+    throw verbs::Error(verbs::code::kNoMemory,
+                       "Cannot map " + std::to_string(bytes) +
+                           " bytes: the machine or this process has no memory left. See "
+                           "`free -m` and `ulimit -v`.",
+                       errno, "mmap");
+  }
+  data_ = static_cast<uint8_t*>(mapping);
+}
+
+Slab::~Slab() {
+  munmap(data_, mapped_);
+}
+
+std::shared_ptr<Slab> SlabTable::allocate(size_t bytes) {
+  auto slab = std::make_shared<Slab>(bytes);
+  slabs_[slab->data()] = slab;
+  return slab;
+}
+
+std::shared_ptr<Slab> SlabTable::find(const void* data) const {
+  const auto found = slabs_.find(data);
+  return found == slabs_.end() ? nullptr : found->second.lock();
+}
+
+}  // namespace verbena::addon
