@@ -1,9 +1,10 @@
 // Style and static checks: eslint, prettier, clang-format and clang-tidy.
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Failure, main, must, root, run, tool } from './lib/run.mjs';
-import { buildFolder, configure } from './test-native.mjs';
+import { nativeSources } from './native-sources.mjs';
 
 function nativeFiles() {
   return ['native', 'test/native']
@@ -31,18 +32,50 @@ export function clangFormatCheck() {
   return must('clang-format', ['--dry-run', '-Werror', ...nativeFiles()], { output: 'capture' });
 }
 
-/** clang-tidy over the sources of the compilation database, two at a time. */
+/** Folder of Node's headers: beside this Node, or where node-gyp keeps what it downloaded. */
+function nodeHeaders() {
+  const beside = join(dirname(dirname(process.execPath)), 'include', 'node');
+  if (existsSync(join(beside, 'uv.h'))) return beside;
+  return join(homedir(), '.cache', 'node-gyp', process.versions.node, 'include', 'node');
+}
+
+/**
+ * Writes one source per layer that includes the layer's sources, and returns their paths. Headers,
+ * which cost most of the time, are then read once per layer: a tenth of the time of file by file.
+ */
+function layerSources() {
+  const folder = join(root, 'build-tidy');
+  mkdirSync(folder, { recursive: true });
+  const layers = new Map();
+  for (const source of new Set([...nativeSources('addon'), ...nativeSources('soft')])) {
+    const layer = dirname(source);
+    layers.set(layer, [...(layers.get(layer) ?? []), source]);
+  }
+  return [...layers].map(([layer, sources]) => {
+    const path = join(folder, `${layer.replaceAll('/', '-')}.cc`);
+    writeFileSync(path, sources.map((source) => `#include "${join(root, source)}"\n`).join(''));
+    return path;
+  });
+}
+
+/** clang-tidy over every native source, two layers at a time. */
 export async function clangTidy() {
-  await configure('default');
-  const build = buildFolder('default');
-  const database = JSON.parse(readFileSync(join(build, 'compile_commands.json'), 'utf8'));
-  const files = [...new Set(database.map(({ file }) => file))].filter((file) =>
-    file.startsWith(join(root, 'native')),
-  );
+  const includes = [
+    `-I${join(root, 'native')}`,
+    ...['-isystem', nodeHeaders()],
+    ...['-isystem', join(root, 'node_modules', 'node-addon-api')],
+  ];
+  const defines = ['-DNAPI_VERSION=9', '-DNAPI_CPP_EXCEPTIONS', '-DBUILDING_NODE_EXTENSION'];
+  const compile = ['--', '-std=gnu++20', '-pthread', ...includes, ...defines];
+  const options = [
+    ...['--quiet', `--config-file=${join(root, '.clang-tidy')}`],
+    '--checks=-bugprone-suspicious-include',
+  ];
+  const files = layerSources();
   const reports = [];
   const worker = async () => {
     for (let file = files.pop(); file !== undefined; file = files.pop()) {
-      const args = ['--quiet', '-p', build, '--extra-arg=-Wno-unknown-warning-option', file];
+      const args = [...options, file, ...compile];
       const { code, text } = await run('clang-tidy', args, { output: 'capture' });
       if (code !== 0) reports.push(text);
     }

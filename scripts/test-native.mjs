@@ -4,12 +4,12 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Failure, headerEnvironment, main, must, root, run } from './lib/run.mjs';
 
-export function buildFolder(preset) {
+function buildFolder(preset) {
   return join(root, `build-${preset}`);
 }
 
-/** Configures one preset, which also writes compile_commands.json for clang-tidy. */
-export function configure(preset) {
+/** Configures one preset. */
+function configure(preset) {
   return must('cmake', ['--preset', preset], { output: 'capture', env: headerEnvironment() });
 }
 
