@@ -62,6 +62,8 @@ class SendQueue {
 
   void push() { ++tail_; }
   void pop() { ++head_; }
+  // Takes back what was pushed since the tail was `tail`, none of which was started.
+  void take_back(uint64_t tail) { tail_ = tail < head_ ? head_ : tail; }
   void clear() { head_ = tail_; }
 
  private:

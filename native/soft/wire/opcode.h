@@ -60,7 +60,6 @@ constexpr uint32_t kAethBytes = 4;
 constexpr uint32_t kAtomicEthBytes = 28;
 constexpr uint32_t kAtomicAckEthBytes = 8;
 constexpr uint32_t kImmBytes = 4;
-constexpr uint32_t kIcrcBytes = 4;
 
 struct OpcodeInfo {
   const char* name;
