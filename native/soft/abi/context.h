@@ -1,0 +1,48 @@
+// An open device: the verbs context, what it is connected to, and how many objects it has.
+#pragma once
+
+#include <infiniband/verbs.h>
+
+#include <atomic>
+#include <cstdint>
+
+#include "soft/abi/async.h"
+#include "soft/abi/lane.h"
+#include "soft/abi/limits.h"
+#include "soft/abi/use_count.h"
+#include "util/unique_fd.h"
+
+namespace verbena::soft {
+
+struct Context : verbs_context {
+  // Throws Refusal and OpenFailure.
+  explicit Context(ibv_device* opened);
+  ~Context();
+
+  static Context& of(ibv_context* handle) { return *static_cast<Context*>(verbs_get_ctx(handle)); }
+
+  bool has_children() const {
+    return channels.in_use() || pds.in_use() || cqs.in_use() || mrs.in_use() || qps.in_use() ||
+           ahs.in_use();
+  }
+  // Verbs objects carry a handle that names them within their context.
+  uint32_t next_handle() { return handles_.fetch_add(1, std::memory_order_relaxed); }
+
+  LaneReference lane;
+  AsyncEventQueue async_events;
+
+  UseCount channels;
+  UseCount pds{kMaxPd};
+  UseCount cqs{kMaxCq};
+  UseCount mrs{kMaxMr};
+  UseCount qps{kMaxQp};
+  UseCount ahs{kMaxAh};
+
+ private:
+  void fill_operations();
+
+  util::UniqueFd command_fd_;
+  std::atomic<uint32_t> handles_{1};
+};
+
+}  // namespace verbena::soft

@@ -1,0 +1,109 @@
+// Lists, opens and closes the device.
+#include "soft/abi/device.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+
+#include "soft/abi/context.h"
+#include "soft/abi/export.h"
+#include "soft/abi/guard.h"
+#include "soft/abi/last_error.h"
+#include "soft/abi/open_failure.h"
+#include "soft/abi/random.h"
+
+#undef ibv_get_device_list
+
+namespace verbena::soft {
+namespace {
+
+// The sysfs folders do not exist; programs that read from them find nothing, as with a foreign
+// kernel.
+ibv_device make_device() {
+  ibv_device device{};
+  device.node_type = IBV_NODE_CA;
+  device.transport_type = IBV_TRANSPORT_IB;
+  std::strcpy(device.name, "soft0");
+  std::strcpy(device.dev_name, "verbena-soft0");
+  std::strcpy(device.dev_path, "/sys/class/infiniband_verbs/verbena-soft0");
+  std::strcpy(device.ibdev_path, "/sys/class/infiniband/soft0");
+  return device;
+}
+
+ibv_device* the_device() {
+  static ibv_device device = make_device();
+  return &device;
+}
+
+__be64 draw_guid() {
+  uint8_t bytes[8];
+  fill_random(bytes, sizeof bytes);
+  bytes[0] = static_cast<uint8_t>((bytes[0] & 0xFC) | 0x02);  // locally administered, unicast
+  __be64 guid;
+  std::memcpy(&guid, bytes, sizeof guid);
+  return guid;
+}
+
+}  // namespace
+
+__be64 node_guid() {
+  static const __be64 guid = draw_guid();
+  return guid;
+}
+
+}  // namespace verbena::soft
+
+using verbena::soft::Context;
+
+VERBENA_EXPORT ibv_device** ibv_get_device_list(int* count) {
+  auto** list = static_cast<ibv_device**>(std::calloc(2, sizeof(ibv_device*)));
+  if (list == nullptr) {
+    errno = ENOMEM;
+    return nullptr;
+  }
+  list[0] = verbena::soft::the_device();
+  if (count != nullptr) *count = 1;
+  return list;
+}
+
+VERBENA_EXPORT void ibv_free_device_list(ibv_device** list) {
+  std::free(list);
+}
+
+VERBENA_EXPORT const char* ibv_get_device_name(ibv_device* device) {
+  return device->name;
+}
+
+// The kernel numbers devices; this one is none of its own.
+VERBENA_EXPORT int ibv_get_device_index(ibv_device*) {
+  return -1;
+}
+
+VERBENA_EXPORT __be64 ibv_get_device_guid(ibv_device*) {
+  return verbena::soft::node_guid();
+}
+
+VERBENA_EXPORT ibv_context* ibv_open_device(ibv_device* device) {
+  verbena::soft::set_last_error("");
+  Context* context = verbena::soft::object_of<Context>([&]() -> Context* {
+    try {
+      return new Context(device);
+    } catch (const verbena::soft::OpenFailure& failure) {
+      verbena::soft::set_last_error(failure.text);
+      throw verbena::soft::Refusal{failure.error};
+    }
+  });
+  return context == nullptr ? nullptr : &context->context;
+}
+
+// Unlike a kernel, nobody would clean up behind a program that left objects: they would point to
+// nothing.
+VERBENA_EXPORT int ibv_close_device(ibv_context* handle) {
+  Context& context = Context::of(handle);
+  if (context.has_children()) {
+    errno = EBUSY;
+    return -1;
+  }
+  delete &context;
+  return 0;
+}

@@ -1,0 +1,115 @@
+// Moves packets between the socket and the engine.
+#include "soft/abi/lane.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "soft/abi/async.h"
+#include "soft/abi/bind.h"
+#include "soft/abi/open_failure.h"
+#include "soft/io/clock.h"
+
+namespace verbena::soft {
+namespace {
+
+std::unique_ptr<io::FaultInjector> make_faults(const Settings& settings) {
+  if (!settings.faults) return nullptr;
+  return std::make_unique<io::FaultInjector>(*settings.faults);
+}
+
+std::unique_ptr<io::PacketCapture> make_capture(const Settings& settings) {
+  if (settings.capture_path.empty()) return nullptr;
+  io::Failure failure;
+  auto capture = io::PacketCapture::open(settings.capture_path, failure);
+  if (capture == nullptr) throw OpenFailure{failure};
+  return capture;
+}
+
+// Several peers send to one socket at the same time, and the kernel charges more than a packet's
+// bytes.
+engine::EngineOptions engine_options(const io::UdpSocket& socket) {
+  return {static_cast<uint64_t>(socket.receive_buffer_bytes()) / 4};
+}
+
+}  // namespace
+
+Lane::Lane(const Settings& settings)
+    : icrc_mode_(settings.icrc_mode),
+      socket_(open_socket(settings)),
+      faults_(make_faults(settings)),
+      capture_(make_capture(settings)),
+      transmit_batch_(*socket_, faults_.get(), capture_.get()),
+      receive_batch_(*socket_, capture_.get()),
+      sink_(transmit_batch_),
+      events_(make_event_sink()),
+      engine_(engine_options(*socket_), random_, *events_, *counters_) {
+  const Link link = find_link(settings, address());
+  interface_index_ = link.interface_index;
+  active_mtu_ = link.mtu;
+}
+
+void Lane::poll(const engine::CompletionQueue&) {
+  const std::unique_lock lock(mutex_, std::try_to_lock);
+  if (lock) drive(io::monotonic_now());
+}
+
+void Lane::hand_over() {}
+
+bool Lane::drive(engine::TimeNs now) {
+  bool busy = receive(now);
+  if (engine_.next_timeout() <= now) {
+    engine_.on_timeout(now);
+    busy = true;
+  }
+  transmit(now);
+  if (!busy) transmit_batch_.release_held();
+  update_counters();
+  return busy;
+}
+
+// One system call's worth of packets.
+bool Lane::receive(engine::TimeNs now) {
+  if (!receive_batch_.fill()) return false;
+  while (const auto datagram = receive_batch_.next()) accept(now, *datagram);
+  return true;
+}
+
+void Lane::accept(engine::TimeNs now, const io::Datagram& datagram) {
+  // A soft device sends from the well-known port, which no other local process can have on its
+  // address.
+  if (icrc_mode_ == wire::IcrcMode::kStrict && datagram.source_port != socket_->port()) {
+    ++counters_->bad_peer;
+    return;
+  }
+  const wire::UdpFlow flow{datagram.source, address(), datagram.source_port, socket_->port()};
+  const wire::IcrcVerdict verdict =
+      wire::icrc_check(flow, datagram.bytes, static_cast<uint16_t>(datagram.segment), icrc_mode_);
+  if (!verdict.valid) {
+    ++counters_->icrc_errors;
+    return;
+  }
+  if (verdict.ip_id >= wire::kStrictIpIds) ++counters_->ids_solved;
+  engine_.on_packet(now, datagram.source,
+                    datagram.bytes.first(datagram.bytes.size() - wire::kIcrcBytes));
+}
+
+void Lane::transmit(engine::TimeNs now) {
+  if (!engine_.wants_transmit()) return;
+  while (engine_.transmit(now, sink_)) {
+  }
+  transmit_batch_.flush();
+}
+
+void Lane::update_counters() {
+  counters_->socket_drops = receive_batch_.counters().socket_drops;
+  counters_->send_failures = transmit_batch_.counters().dropped();
+}
+
+void Lane::abandon_socket() {
+  const int nothing = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  if (nothing < 0) return;
+  dup3(nothing, socket_->fd(), O_CLOEXEC);
+  close(nothing);
+}
+
+}  // namespace verbena::soft

@@ -1,0 +1,119 @@
+// The lane: one socket, one engine and one lock, shared by all contexts of the process.
+#pragma once
+
+#include <infiniband/verbs.h>
+
+#include <atomic>
+#include <cerrno>
+#include <memory>
+#include <mutex>
+
+#include "soft/abi/counters_page.h"
+#include "soft/abi/random.h"
+#include "soft/abi/settings.h"
+#include "soft/engine/engine.h"
+#include "soft/io/fault_injector.h"
+#include "soft/io/fork_guard.h"
+#include "soft/io/packet_capture.h"
+#include "soft/io/receive_batch.h"
+#include "soft/io/transmit_batch.h"
+#include "soft/io/udp_socket.h"
+
+namespace verbena::soft {
+
+// Lock order: lane, then completion queue, then event queue.
+class Lane {
+ public:
+  const wire::Address& address() const { return socket_->address(); }
+  ibv_mtu active_mtu() const { return active_mtu_; }
+  uint32_t interface_index() const { return interface_index_; }
+
+  // Runs `body(engine)` with the lane locked.
+  template <class Body>
+  auto with_engine(Body&& body) {
+    const std::lock_guard lock(mutex_);
+    return body(engine_);
+  }
+
+  // The same for a body that returns 0 or an errno value; what it made ready is sent at once. EIO
+  // in a forked child.
+  template <class Body>
+  int with_engine_and_transmit(Body&& body) {
+    if (fork_guard_.in_child()) return EIO;
+    const std::lock_guard lock(mutex_);
+    const int result = body(engine_);
+    transmit(io::monotonic_now());
+    return result;
+  }
+
+  // Drives the lane once on behalf of a program that found `queue` empty, unless another thread
+  // does so now.
+  void poll(const engine::CompletionQueue& queue);
+  // The program is about to sleep: the device's own thread watches from now on.
+  void hand_over();
+
+ private:
+  friend class LaneReference;
+  friend struct LaneRegistry;
+
+  // What an engine packet becomes.
+  class Sink final : public engine::PacketSink {
+   public:
+    explicit Sink(io::TransmitBatch& batch) : batch_(batch) {}
+    std::byte* reserve(const wire::Address& destination, size_t bytes) override {
+      return batch_.reserve(destination, bytes);
+    }
+    void commit() override { batch_.commit(); }
+
+   private:
+    io::TransmitBatch& batch_;
+  };
+
+  // Throws OpenFailure.
+  explicit Lane(const Settings& settings);
+
+  // All with the lane locked.
+  bool drive(engine::TimeNs now);
+  bool receive(engine::TimeNs now);
+  void accept(engine::TimeNs now, const io::Datagram& datagram);
+  void transmit(engine::TimeNs now);
+  void update_counters();
+
+  // In a forked child: lets go of the port, which the parent still uses.
+  void abandon_socket();
+
+  const wire::IcrcMode icrc_mode_;
+  io::ForkGuard fork_guard_;
+  std::unique_ptr<io::UdpSocket> socket_;
+  uint32_t interface_index_ = 0;
+  ibv_mtu active_mtu_ = IBV_MTU_1024;
+  std::unique_ptr<io::FaultInjector> faults_;
+  std::unique_ptr<io::PacketCapture> capture_;
+  io::TransmitBatch transmit_batch_;
+  io::ReceiveBatch receive_batch_;
+  Sink sink_;
+  CountersPage counters_;
+  KernelRandom random_;
+  std::unique_ptr<engine::EventSink> events_;
+
+  std::mutex mutex_;
+  engine::Engine engine_;
+  int references_ = 0;  // guarded by the registry
+};
+
+// Keeps the process's lane open; the first opens it, the last closes it. Throws OpenFailure.
+class LaneReference {
+ public:
+  LaneReference();
+  ~LaneReference();
+  LaneReference(const LaneReference&) = delete;
+  LaneReference& operator=(const LaneReference&) = delete;
+
+  Lane& operator*() const { return *lane_; }
+  Lane* operator->() const { return lane_; }
+
+ private:
+  Lane* lane_;
+};
+
+}  // namespace verbena::soft

@@ -1,0 +1,190 @@
+// Creates and destroys queue pairs, and posts to them.
+#include "soft/abi/qp.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "soft/abi/export.h"
+#include "soft/abi/guard.h"
+#include "soft/abi/limits.h"
+
+namespace verbena::soft {
+namespace {
+
+ibv_qp_cap grant(const ibv_qp_cap& wanted) {
+  require(wanted.max_send_wr <= kMaxQpWr && wanted.max_recv_wr <= kMaxQpWr, EINVAL);
+  require(wanted.max_send_sge <= kMaxSge && wanted.max_recv_sge <= kMaxSge, EINVAL);
+  require(wanted.max_inline_data <= kMaxInlineBytes, EINVAL);
+  ibv_qp_cap granted = wanted;
+  granted.max_send_wr = std::max(granted.max_send_wr, 1U);
+  granted.max_recv_wr = std::max(granted.max_recv_wr, 1U);
+  granted.max_send_sge = std::max(granted.max_send_sge, 1U);
+  granted.max_recv_sge = std::max(granted.max_recv_sge, 1U);
+  return granted;
+}
+
+void check_type(ibv_qp_type type) {
+  switch (type) {
+    case IBV_QPT_RC:
+      return;
+    case IBV_QPT_UC:
+    case IBV_QPT_UD:
+    case IBV_QPT_RAW_PACKET:
+    case IBV_QPT_XRC_SEND:
+    case IBV_QPT_XRC_RECV:
+    case IBV_QPT_DRIVER:
+      throw Refusal{EOPNOTSUPP};
+    default:
+      throw Refusal{EINVAL};
+  }
+}
+
+void check_extensions(const ibv_qp_init_attr_ex& attributes) {
+  constexpr uint32_t kKnown =
+      IBV_QP_INIT_ATTR_PD | IBV_QP_INIT_ATTR_CREATE_FLAGS | IBV_QP_INIT_ATTR_SEND_OPS_FLAGS;
+  require((attributes.comp_mask & ~kKnown) == 0, EOPNOTSUPP);
+  require((attributes.comp_mask & IBV_QP_INIT_ATTR_PD) != 0 && attributes.pd != nullptr, EINVAL);
+  if ((attributes.comp_mask & IBV_QP_INIT_ATTR_CREATE_FLAGS) != 0) {
+    require(attributes.create_flags == 0, EOPNOTSUPP);
+  }
+  if ((attributes.comp_mask & IBV_QP_INIT_ATTR_SEND_OPS_FLAGS) != 0) {
+    require((attributes.send_ops_flags & ~kBuilderOperations) == 0, EOPNOTSUPP);
+  }
+}
+
+}  // namespace
+
+Qp::Qp(Pd& domain, const ibv_qp_init_attr_ex& attributes)
+    : owner(domain.owner()),
+      lane(*owner.lane),
+      granted(grant(attributes.cap)),
+      signal_all(attributes.sq_sig_all != 0),
+      events(ex.qp_base),
+      counted_(owner.qps),
+      pd_use_(domain.users),
+      send_cq_use_(Cq::of(attributes.send_cq).qps),
+      recv_cq_use_(Cq::of(attributes.recv_cq).qps) {
+  if ((attributes.comp_mask & IBV_QP_INIT_ATTR_SEND_OPS_FLAGS) != 0) {
+    builder = std::make_unique<WrBuilder>(granted);
+    fill_builder_functions(ex);
+  }
+  transport = lane.with_engine([&](engine::Engine& engine) {
+    return engine.create_qp({domain.id, &Cq::of(attributes.send_cq).queue,
+                             &Cq::of(attributes.recv_cq).queue, granted.max_send_wr,
+                             granted.max_recv_wr, granted.max_send_sge, granted.max_recv_sge,
+                             granted.max_inline_data, signal_all, this});
+  });
+  ibv_qp& base = ex.qp_base;
+  base.context = domain.context;
+  base.qp_context = attributes.qp_context;
+  base.pd = &domain;
+  base.send_cq = attributes.send_cq;
+  base.recv_cq = attributes.recv_cq;
+  base.handle = owner.next_handle();
+  base.qp_num = transport->qpn;
+  base.state = IBV_QPS_RESET;
+  base.qp_type = attributes.qp_type;
+}
+
+// Packets on the way find no queue pair; completions that are queued stay for the program. An event
+// may still be raised until the transport is gone, and after that none.
+Qp::~Qp() {
+  lane.with_engine([&](engine::Engine& engine) { engine.destroy_qp(*transport); });
+  owner.async_events.purge([&](const AsyncEvent& waiting) { return waiting.object == this; });
+  events.wait_until(ex.qp_base.events_completed, async_events_delivered);
+}
+
+Qp* create_qp(Context& context, ibv_qp_init_attr_ex& attributes) {
+  check_type(attributes.qp_type);
+  check_extensions(attributes);
+  Pd& pd = Pd::of(attributes.pd);
+  require(&pd.owner() == &context, EINVAL);
+  for (ibv_cq* cq : {attributes.send_cq, attributes.recv_cq}) {
+    require(cq != nullptr && cq->context == &context.context, EINVAL);
+  }
+  require(attributes.srq == nullptr, EINVAL);
+  Qp* qp = new Qp(pd, attributes);
+  attributes.cap = qp->granted;
+  return qp;
+}
+
+int post_send(ibv_qp* handle, ibv_send_wr* requests, ibv_send_wr** bad) {
+  Qp& qp = Qp::of(handle);
+  const int error = errno_of_result([&] {
+    return qp.lane.with_engine_and_transmit([&](engine::Engine& engine) {
+      int refused = 0;
+      for (; requests != nullptr; requests = requests->next) {
+        refused = engine.post_send(*qp.transport, *requests);
+        if (refused != 0) break;
+      }
+      return refused;
+    });
+  });
+  if (error != 0) *bad = requests;
+  return error;
+}
+
+int post_send_all(Qp& qp, const ibv_send_wr* requests) {
+  return errno_of_result([&] {
+    return qp.lane.with_engine_and_transmit([&](engine::Engine& engine) {
+      const uint64_t tail = qp.transport->send_queue.tail();
+      for (const ibv_send_wr* each = requests; each != nullptr; each = each->next) {
+        const int refused = engine.post_send(*qp.transport, *each);
+        if (refused == 0) continue;
+        qp.transport->send_queue.take_back(tail);
+        return refused;
+      }
+      return 0;
+    });
+  });
+}
+
+int post_receive(ibv_qp* handle, ibv_recv_wr* requests, ibv_recv_wr** bad) {
+  Qp& qp = Qp::of(handle);
+  const int error = errno_of_result([&] {
+    return qp.lane.with_engine([&](engine::Engine& engine) {
+      int refused = 0;
+      for (; requests != nullptr; requests = requests->next) {
+        refused = engine.post_receive(*qp.transport, *requests);
+        if (refused != 0) break;
+      }
+      return refused;
+    });
+  });
+  if (error != 0) *bad = requests;
+  return error;
+}
+
+}  // namespace verbena::soft
+
+using verbena::soft::Context;
+using verbena::soft::Qp;
+
+VERBENA_EXPORT ibv_qp* ibv_create_qp(ibv_pd* pd, ibv_qp_init_attr* attributes) {
+  ibv_qp_init_attr_ex extended{};
+  // The older structure is the beginning of the newer one.
+  std::memcpy(&extended, attributes, sizeof *attributes);
+  extended.comp_mask = IBV_QP_INIT_ATTR_PD;
+  extended.pd = pd;
+  Qp* qp = verbena::soft::object_of<Qp>(
+      [&] { return verbena::soft::create_qp(Context::of(pd->context), extended); });
+  if (qp == nullptr) return nullptr;
+  attributes->cap = extended.cap;
+  return qp->handle();
+}
+
+VERBENA_EXPORT int ibv_destroy_qp(ibv_qp* handle) {
+  delete &Qp::of(handle);
+  return 0;
+}
+
+VERBENA_EXPORT ibv_qp_ex* ibv_qp_to_qp_ex(ibv_qp* handle) {
+  Qp& qp = Qp::of(handle);
+  return qp.builder == nullptr ? nullptr : &qp.ex;
+}
+
+// Data are copied packet by packet, and repeated packets may repeat it: no promise about the order
+// of bytes.
+VERBENA_EXPORT int ibv_query_qp_data_in_order(ibv_qp*, ibv_wr_opcode, uint32_t) {
+  return 0;
+}

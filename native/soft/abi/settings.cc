@@ -1,0 +1,70 @@
+// Reads and checks the environment variables.
+#include "soft/abi/settings.h"
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+#include "soft/abi/open_failure.h"
+
+namespace verbena::soft {
+namespace {
+
+// An empty variable counts as not set.
+const char* variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr || *value == '\0' ? nullptr : value;
+}
+
+[[noreturn]] void refuse(const char* name, const char* value, const std::string& wanted) {
+  throw OpenFailure{{EINVAL, std::string(name) + "=" + value + ": " + wanted}};
+}
+
+std::optional<wire::Address> read_address() {
+  constexpr const char* kName = "VERBENA_SOFT_ADDR";
+  const char* value = variable(kName);
+  if (value == nullptr || std::strcmp(value, "auto") == 0) return std::nullopt;
+  const auto address = wire::Address::parse(value);
+  if (!address) {
+    refuse(kName, value,
+           "want an IPv4 or IPv6 address of this machine, such as 127.0.0.2, or auto");
+  }
+  return address;
+}
+
+std::optional<ibv_mtu> read_mtu() {
+  constexpr const char* kName = "VERBENA_SOFT_MTU";
+  const char* value = variable(kName);
+  if (value == nullptr) return std::nullopt;
+  for (const int code : {IBV_MTU_256, IBV_MTU_512, IBV_MTU_1024, IBV_MTU_2048, IBV_MTU_4096}) {
+    if (std::to_string(128 << code) == value) return static_cast<ibv_mtu>(code);
+  }
+  refuse(kName, value, "want 256, 512, 1024, 2048 or 4096");
+}
+
+wire::IcrcMode read_icrc_mode() {
+  constexpr const char* kName = "VERBENA_SOFT_ICRC";
+  const char* value = variable(kName);
+  if (value == nullptr || std::strcmp(value, "strict") == 0) return wire::IcrcMode::kStrict;
+  if (std::strcmp(value, "solve") == 0) return wire::IcrcMode::kSolve;
+  refuse(kName, value, "want strict, or solve for soft-RoCE and adapters as peers");
+}
+
+std::optional<io::FaultPlan> read_faults() {
+  const char* value = variable("VERBENA_SOFT_FAULTS");
+  if (value == nullptr) return std::nullopt;
+  io::Failure failure;
+  auto plan = io::FaultPlan::parse(value, failure);
+  if (!plan) throw OpenFailure{failure};
+  return plan;
+}
+
+}  // namespace
+
+Settings read_settings() {
+  const char* capture = variable("VERBENA_SOFT_PCAP");
+  return {read_address(), read_mtu(), read_icrc_mode(), read_faults(),
+          capture == nullptr ? "" : capture};
+}
+
+}  // namespace verbena::soft
