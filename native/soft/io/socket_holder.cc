@@ -85,7 +85,7 @@ std::string describe_process(const TableEntry& holder) {
     std::string name;
     std::ifstream comm(entry->path() / "comm");
     std::getline(comm, name);
-    return "process " + pid + " (" + name + ")";
+    return ((("process " + pid).append(" (")).append(name)).append(")");
   }
   return "a process of user id " + std::to_string(holder.uid);
 }

@@ -2,12 +2,12 @@
 
 #include "soft/io/udp_socket.h"
 
-#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
 #include <string>
 
