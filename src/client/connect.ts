@@ -1,0 +1,71 @@
+// `connect`: opens the device, sets a connection up, and tries again where a refusal says how.
+import { VerbenaError, messageOf } from '../errors.js';
+import { drawPsn } from '../handshake/psn.js';
+import type { GidFamily } from '../rdma/addressing.js';
+import { acquireDevice } from '../rdma/device.js';
+import { ClientConnection, type Connection, type EstablishedConnection } from './connection.js';
+import { resolveConnectOptions, type ConnectOptions } from './options.js';
+import { ClientSetup, SetupRefused, type SetupOptions } from './setup.js';
+
+/** A collision of packet sequence numbers has odds of one in thousands; three in a row mean something else. */
+const MAX_ATTEMPTS = 3;
+
+/** Another address family after a refusal, or the same when only the number must be drawn again. */
+function nextFamily(
+  error: unknown,
+  current: GidFamily,
+): { readonly family: GidFamily | undefined } | undefined {
+  if (!(error instanceof SetupRefused)) return undefined;
+  if (error.code === 'ERR_VERBENA_PSN_IN_USE') return { family: current };
+  if (error.code !== 'ERR_VERBENA_GID_FAMILY_MISMATCH') return undefined;
+  const family = error.families.find((candidate) => candidate !== current);
+  return family === undefined ? undefined : { family };
+}
+
+async function establish(options: Omit<SetupOptions, 'family'>): Promise<EstablishedConnection> {
+  let family: GidFamily | undefined;
+  for (let attempt = 1; ; attempt++) {
+    const setup = new ClientSetup({ ...options, family });
+    try {
+      return await setup.run();
+    } catch (error) {
+      const next = nextFamily(error, setup.family);
+      if (next === undefined || attempt === MAX_ATTEMPTS) throw error;
+      family = next.family;
+    }
+  }
+}
+
+/** `connect` with its source of packet sequence numbers open to tests. */
+export async function connectWith(
+  raw: ConnectOptions,
+  psnSource: () => number,
+): Promise<Connection> {
+  const resolved = resolveConnectOptions(raw);
+  if (raw.signal?.aborted === true) {
+    throw new VerbenaError('ERR_VERBENA_ABORTED', 'the attempt to connect was aborted', {
+      cause: raw.signal.reason,
+    });
+  }
+  const lease = acquireDevice(raw);
+  try {
+    const deadline = performance.now() + resolved.handshakeTimeoutMs;
+    const { device } = lease;
+    const established = await establish({ raw, resolved, device, deadline, drawPsn: psnSource });
+    established.undo.addFirst(() => lease.release());
+    return new ClientConnection(established);
+  } catch (error) {
+    for (const failure of lease.release()) process.emitWarning(messageOf(failure));
+    throw error;
+  }
+}
+
+/**
+ * Connects to a server: TLS, queue pair, proof. Rejects with a VerbenaError whose message says what to do:
+ * ERR_VERBENA_INVALID_OPTION, ERR_VERBENA_UNKNOWN_DEVICE, ERR_VERBENA_CONNECT, ERR_VERBENA_TLS, ERR_VERBENA_HANDSHAKE_TIMEOUT,
+ * the server's refusal (ERR_VERBENA_RESOURCE_EXHAUSTED, ERR_VERBENA_DRAINING, ...; `retryAfterMs` may be set), or
+ * ERR_VERBENA_ABORTED. Nothing is left behind then.
+ */
+export function connect(options: ConnectOptions): Promise<Connection> {
+  return connectWith(options, drawPsn);
+}

@@ -1,0 +1,95 @@
+// The options of `connect`: what they mean, their defaults, and their check.
+import {
+  MAX_TIMEOUT_MS,
+  integerOption,
+  numberOption,
+  slotBytesOption,
+  stringOption,
+} from '../connection/option-checks.js';
+import { limits } from '../handshake/messages.js';
+import type { Pem } from '../handshake/tls.js';
+import type { DeviceOptions } from '../rdma/device.js';
+
+/** Options of `connect`. Bytes and milliseconds unless the name says otherwise. */
+export interface ConnectOptions extends DeviceOptions {
+  /** Address and TCP port of the server. */
+  readonly host: string;
+  readonly port: number;
+  /** Authorities of the server's certificate, PEM; default: those that Node trusts. */
+  readonly ca?: Pem | undefined;
+  /** This client's certificate and key, PEM, for servers with `requestCert`. */
+  readonly cert?: Pem | undefined;
+  readonly key?: Pem | undefined;
+  /** Name to verify the certificate against; default: `host`. */
+  readonly servername?: string | undefined;
+  /** False: do not verify the server, so that anyone may answer in its place. Default true. */
+  readonly rejectUnauthorized?: boolean | undefined;
+  /** What this client calls itself at the server; at most 128 characters. */
+  readonly name?: string | undefined;
+  /** Wanted SENDs under way; default 16. The server may grant less. */
+  readonly slots?: number | undefined;
+  /** Wanted size of a SEND; divisible by 64, default 4096. The server may grant less. */
+  readonly slotBytes?: number | undefined;
+  /** Wanted size of the region; default: what the server offers. It may grant less, see `regionLength`. */
+  readonly regionBytes?: number | undefined;
+  /** Largest response; default 64 MiB. */
+  readonly maxPayloadBytes?: number | undefined;
+  /** Requests, and one-sided operations, that may wait for their turn; beyond, they fail. Default 1000. */
+  readonly queueSize?: number | undefined;
+  /** From the first packet to the end of the set-up; default 5000. */
+  readonly handshakeTimeoutMs?: number | undefined;
+  /** Default of `request`; 5000. */
+  readonly requestTimeoutMs?: number | undefined;
+  /** A large request that the server has not read by then is withdrawn; default 30,000. */
+  readonly rendezvousTimeoutMs?: number | undefined;
+  /** How long `close` waits for requests in work, and for each step of the closing exchange; default 5000. */
+  readonly closeTimeoutMs?: number | undefined;
+  /** Aborting it gives the attempt up. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface ResolvedConnectOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly name: string;
+  readonly slots: number;
+  readonly slotBytes: number;
+  readonly regionBytes: number | undefined;
+  readonly maxPayloadBytes: number;
+  readonly queueSize: number;
+  readonly handshakeTimeoutMs: number;
+  readonly requestTimeoutMs: number;
+  readonly rendezvousTimeoutMs: number;
+  readonly closeTimeoutMs: number;
+}
+
+const timeoutRange = { min: 1, max: MAX_TIMEOUT_MS };
+
+/** Checks every option; throws ERR_VERBENA_INVALID_OPTION that names the first wrong one. */
+export function resolveConnectOptions(options: ConnectOptions): ResolvedConnectOptions {
+  const timeout = (name: keyof ConnectOptions & `${string}Ms`, fallback: number): number =>
+    numberOption(name, options[name], fallback, timeoutRange);
+  const { regionBytes } = options;
+  return {
+    host: stringOption('host', options.host, '', 255),
+    port: integerOption('port', options.port, 0, { min: 1, max: 65_535 }),
+    name: stringOption('name', options.name, `pid ${process.pid}`, 128),
+    slots: integerOption('slots', options.slots, 16, limits.slots),
+    slotBytes: slotBytesOption(options.slotBytes, 4096, limits.slotBytes),
+    regionBytes:
+      regionBytes === undefined
+        ? undefined
+        : integerOption('regionBytes', regionBytes, 0, limits.regionBytes),
+    maxPayloadBytes: integerOption(
+      'maxPayloadBytes',
+      options.maxPayloadBytes,
+      64 * 1024 * 1024,
+      limits.payloadBytes,
+    ),
+    queueSize: integerOption('queueSize', options.queueSize, 1000, { min: 0, max: 32_768 }),
+    handshakeTimeoutMs: timeout('handshakeTimeoutMs', 5000),
+    requestTimeoutMs: timeout('requestTimeoutMs', 5000),
+    rendezvousTimeoutMs: timeout('rendezvousTimeoutMs', 30_000),
+    closeTimeoutMs: timeout('closeTimeoutMs', 5000),
+  };
+}

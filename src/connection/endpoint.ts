@@ -1,0 +1,342 @@
+// One side of an RDMA connection: its queue pair, its rings, and what a completion means.
+import { VerbenaError } from '../errors.js';
+import { COMPLETION_POST_FAILED, PostOpcode } from '../native/addon.js';
+import type { Device } from '../rdma/device.js';
+import type { CompletionSink, TickTask } from '../rdma/poll-group.js';
+import {
+  LOCAL_ACCESS,
+  QueuePair,
+  type ConnectOptions,
+  type MemoryRegion,
+} from '../rdma/queue-pair.js';
+import type { PortChoice } from '../rdma/addressing.js';
+import {
+  WC_FLUSH_ERR,
+  WC_RECV_RDMA_WITH_IMM,
+  WC_SUCCESS,
+  describeWcStatus,
+  wcStatusName,
+} from '../rdma/work-completion.js';
+import { Credits, EXTRA_RECEIVES } from './credits.js';
+import {
+  HEADER_BYTES,
+  MessageType,
+  emptyHeader,
+  readHeader,
+  type MessageHeader,
+} from './header.js';
+import { OperationQueue } from './operations.js';
+import { SEND_REF, SendQueue } from './send-queue.js';
+import type { TrafficStats } from './traffic-stats.js';
+import { WorkQueue, type RetireListener } from './work-queue.js';
+
+/** Receives carry this bit and their slot; work requests of the send queue have it clear. */
+const RECEIVE_BIT = 0x8000_0000;
+const OPERATION_DEPTH = 16;
+/** Wanted; devices grant what they have. */
+const MAX_INLINE_BYTES = 220;
+/** Events after which the queue pair, or the device, is of no more use. */
+const fatalEvents: ReadonlySet<string> = new Set([
+  'QP_FATAL',
+  'QP_REQ_ERR',
+  'QP_ACCESS_ERR',
+  'CQ_ERR',
+  'DEVICE_FATAL',
+]);
+
+/** What the roles, client and server, make of what arrives. */
+export interface EndpointUser {
+  /** A checked message; its payload is `header.length` bytes at `at` of `endpoint.bytes`, until the call returns. */
+  onMessage(header: MessageHeader, at: number): void;
+  /** The peer's write with immediate arrived in the region. */
+  onImmediate(value: number, byteLength: number): void;
+  /** There is room to send again. */
+  onWritable(): void;
+  /** Once: the queue pair is broken. */
+  onFailure(error: VerbenaError): void;
+}
+
+export interface QueuePairRequest {
+  /** Names the owner in the registry; unique among live queue pairs. */
+  readonly owner: string;
+  readonly port: PortChoice;
+  /** SENDs under way each way, at most. */
+  readonly slots: number;
+  /** Remote rights on the queue pair (`Access`). */
+  readonly access: number;
+}
+
+/** A queue pair in INIT with queues for an endpoint of so many slots, or fewer. */
+export function openQueuePair(device: Device, request: QueuePairRequest): QueuePair {
+  const receiveDepth = request.slots + EXTRA_RECEIVES;
+  return new QueuePair(device, {
+    owner: request.owner,
+    port: request.port,
+    sendDepth: receiveDepth + OPERATION_DEPTH,
+    receiveDepth,
+    maxInline: MAX_INLINE_BYTES,
+    access: request.access,
+  });
+}
+
+export interface EndpointOptions {
+  /** SENDs under way each way, and the size of each, as agreed. */
+  readonly slots: number;
+  readonly slotBytes: number;
+  /** Whether small one-sided operations need local memory of their own. */
+  readonly withScratch: boolean;
+  readonly stats: TrafficStats;
+}
+
+export class Endpoint implements CompletionSink, TickTask, RetireListener {
+  readonly qp: QueuePair;
+  readonly sender: SendQueue;
+  readonly operations: OperationQueue;
+  readonly stats: TrafficStats;
+  readonly slotBytes: number;
+  /** The rings' memory; see `EndpointUser.onMessage`. */
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+  scheduled = false;
+  user: EndpointUser;
+  readonly #credits: Credits;
+  readonly #workQueue: WorkQueue;
+  readonly #rings: MemoryRegion;
+  readonly #receives: number;
+  readonly #scratchOffset: number;
+  readonly #header = emptyHeader();
+  #failure: VerbenaError | undefined;
+  #isClosed = false;
+
+  /** Registers the rings; throws when there is no memory for them. */
+  constructor(qp: QueuePair, options: EndpointOptions, user: EndpointUser) {
+    const { slots, slotBytes, stats } = options;
+    this.qp = qp;
+    this.user = user;
+    this.stats = stats;
+    this.slotBytes = slotBytes;
+    this.#receives = slots + EXTRA_RECEIVES;
+    const ringBytes = this.#receives * slotBytes;
+    this.#scratchOffset = 2 * ringBytes;
+    const scratchBytes = options.withScratch ? OPERATION_DEPTH * slotBytes : 0;
+    this.#rings = qp.register(2 * ringBytes + scratchBytes, LOCAL_ACCESS);
+    qp.user = this;
+    this.bytes = this.#rings.slab.bytes;
+    this.view = this.#rings.slab.view;
+    const credits = new Credits(slots);
+    // Half of the send ring, so that its slots come back although most SENDs ask for no completion.
+    const workQueue = new WorkQueue(
+      this.#receives + OPERATION_DEPTH,
+      Math.floor(this.#receives / 2),
+    );
+    this.#credits = credits;
+    this.#workQueue = workQueue;
+    this.sender = new SendQueue({
+      qp: this.qp,
+      region: this.#rings,
+      baseOffset: ringBytes,
+      slotBytes,
+      credits,
+      workQueue,
+      stats,
+    });
+    this.operations = new OperationQueue({
+      qp: this.qp,
+      workQueue,
+      credits,
+      depth: OPERATION_DEPTH,
+      onSubmitted: () => this.schedule(),
+    });
+  }
+
+  /** True until a failure or `close`. */
+  get isUsable(): boolean {
+    return this.#failure === undefined && !this.#isClosed;
+  }
+
+  /** Local memory of a small operation: `slotBytes` bytes of the rings' region. */
+  scratchOffset(operationSlot: number): number {
+    return this.#scratchOffset + operationSlot * this.slotBytes;
+  }
+
+  get rings(): MemoryRegion {
+    return this.#rings;
+  }
+
+  /** Posts every receive, then goes to RTS. */
+  connect(options: ConnectOptions): void {
+    this.qp.markUsed();
+    for (let slot = 0; slot < this.#receives; slot++) this.#postReceive(slot);
+    this.qp.connect(options);
+  }
+
+  /** Sends at the end of this tick, in line with what waits. */
+  send(type: number, flags: number, id: number, word: number, payload?: Uint8Array): void {
+    if (!this.isUsable) return;
+    this.sender.send(type, flags, id, word, payload);
+    this.schedule();
+  }
+
+  schedule(): void {
+    if (!this.#isClosed) this.qp.device.group.schedule(this);
+  }
+
+  runTick(): void {
+    if (!this.isUsable) return;
+    this.operations.pump();
+    this.sender.sendWaiting();
+    if (!this.sender.isBlocked) this.user.onWritable();
+    this.sender.flush();
+  }
+
+  onCompletion(
+    wrId: number,
+    status: number,
+    opcode: number,
+    byteLength: number,
+    imm: number,
+    flags: number,
+    vendorError: number,
+  ): void {
+    if (!this.isUsable) return;
+    if (status !== WC_SUCCESS || (flags & COMPLETION_POST_FAILED) !== 0) {
+      this.#onFailedCompletion(wrId, status, flags, vendorError);
+      return;
+    }
+    if (wrId >= RECEIVE_BIT) {
+      const isImmediate = opcode === WC_RECV_RDMA_WITH_IMM;
+      this.#onReceived(wrId - RECEIVE_BIT, byteLength, isImmediate, imm);
+    } else {
+      this.#workQueue.retire(wrId, false, this);
+    }
+    this.schedule();
+  }
+
+  onRetired(ref: number): void {
+    if (ref === SEND_REF) this.sender.onRetired();
+    else this.operations.onRetired(ref - 1);
+  }
+
+  onDeviceEvent(event: string): void {
+    if (!fatalEvents.has(event)) return;
+    const isDevice = event === 'DEVICE_FATAL';
+    this.fail(
+      new VerbenaError(
+        isDevice ? 'ERR_VERBENA_DEVICE_FATAL' : 'ERR_VERBENA_QP_ERROR',
+        isDevice
+          ? `the device ${this.qp.device.name} failed; its connections are gone (see dmesg)`
+          : `queue pair ${this.qp.qpn} failed: ${event}`,
+        { wcStatus: event },
+      ),
+    );
+  }
+
+  /** The peer broke the protocol: the connection cannot be trusted any more. */
+  failProtocol(what: string): void {
+    this.fail(new VerbenaError('ERR_VERBENA_PROTOCOL', `the peer broke the protocol: ${what}`));
+  }
+
+  /** Breaks the connection; the first failure is the one that counts. */
+  fail(error: VerbenaError): void {
+    if (!this.isUsable) return;
+    this.#failure = error;
+    this.user.onFailure(error);
+  }
+
+  /** Destroys the queue pair and returns its memory; resolves with the steps that failed. Idempotent. */
+  close(): Promise<unknown[]> {
+    this.#isClosed = true;
+    return this.qp.close();
+  }
+
+  #onFailedCompletion(wrId: number, status: number, flags: number, vendorError: number): void {
+    const where = wrId >= RECEIVE_BIT ? 'a receive' : 'a send';
+    if ((flags & COMPLETION_POST_FAILED) !== 0) {
+      this.fail(
+        new VerbenaError(
+          'ERR_VERBENA_QP_ERROR',
+          `posting ${where} to queue pair ${this.qp.qpn} failed with errno ${vendorError}`,
+          { wcStatus: 'POST_FAILED' },
+        ),
+      );
+      return;
+    }
+    const error = new VerbenaError(
+      'ERR_VERBENA_QP_ERROR',
+      `queue pair ${this.qp.qpn} failed: ${where} completed with ${describeWcStatus(status)}` +
+        (vendorError === 0 ? '' : `, vendor error ${vendorError}`),
+      { wcStatus: wcStatusName(status) },
+    );
+    // A flush is never the cause: an event or another completion that names it is probably on its way.
+    if (status === WC_FLUSH_ERR) setImmediate(() => this.fail(error));
+    else this.fail(error);
+  }
+
+  #onReceived(slot: number, byteLength: number, isImmediate: boolean, imm: number): void {
+    this.stats.receivesCompleted++;
+    if (isImmediate) {
+      this.stats.immediates++;
+      this.#repost(slot, true);
+      this.user.onImmediate(imm, byteLength);
+      return;
+    }
+    this.stats.bytesReceived += byteLength;
+    const start = slot * this.slotBytes;
+    let isCredit = false;
+    try {
+      isCredit = this.#readMessages(start, start + byteLength);
+    } finally {
+      this.#repost(slot, !isCredit);
+    }
+  }
+
+  // Returns whether this was a lone credit message, which cost the peer no credit.
+  #readMessages(start: number, end: number): boolean {
+    const header = this.#header;
+    let at = start;
+    do {
+      const wrong = readHeader(this.view, at, end, header) ?? this.#checkCredit(start, at, end);
+      if (wrong !== undefined) {
+        this.failProtocol(wrong);
+        return false;
+      }
+      at += HEADER_BYTES;
+      const { length } = header;
+      this.stats.messagesReceived++;
+      if (header.type === MessageType.credit) return true;
+      this.user.onMessage(header, at);
+      at += length;
+    } while (at < end && this.isUsable);
+    return false;
+  }
+
+  #checkCredit(start: number, at: number, end: number): string | undefined {
+    const { type, length, credits } = this.#header;
+    if (!this.#credits.add(credits)) return `it returned ${credits} credits that it had not taken`;
+    if (type !== MessageType.credit) return undefined;
+    const isAlone = at === start && end - start === HEADER_BYTES && length === 0;
+    return isAlone ? undefined : 'a credit message is not alone';
+  }
+
+  #repost(slot: number, owed: boolean): void {
+    if (!this.isUsable) return;
+    if (owed && !this.#credits.owe()) {
+      this.failProtocol('it sent more than its credits allow');
+      return;
+    }
+    this.#postReceive(slot);
+  }
+
+  #postReceive(slot: number): void {
+    const { qp, slotBytes } = this;
+    qp.device.group.post(
+      qp.index,
+      PostOpcode.receive,
+      0,
+      RECEIVE_BIT + slot,
+      this.#rings.index,
+      slot * slotBytes,
+      slotBytes,
+    );
+  }
+}

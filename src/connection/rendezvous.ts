@@ -1,0 +1,193 @@
+// Payloads too large for a slot: offered from a registered buffer, pulled by RDMA READ, released when the peer says so.
+import { VerbenaError, toVerbenaError } from '../errors.js';
+import { PostOpcode } from '../native/addon.js';
+import { LOCAL_ACCESS, OFFER_ACCESS, type MemoryRegion } from '../rdma/queue-pair.js';
+import { DeadlineTimer } from './deadline-timer.js';
+import type { Endpoint } from './endpoint.js';
+import { MessageType, encodeOffer, type Offer } from './header.js';
+import type { Operation, OperationListener } from './operations.js';
+
+/** Buffers offered to the peer at once, at most. */
+const MAX_OFFERS = 16;
+
+interface OpenOffer {
+  readonly id: number;
+  readonly region: MemoryRegion;
+  readonly deadline: number;
+}
+
+interface Pull {
+  readonly id: number;
+  readonly offer: Offer;
+}
+
+export interface RendezvousOptions {
+  readonly endpoint: Endpoint;
+  /** An offer that the peer has not released by then is withdrawn. */
+  readonly timeoutMs: number;
+  /** Bytes pulled and not yet finished with, at most; further offers wait. One is always let through. */
+  readonly maxPulledBytes: number;
+  /** The peer has read the offer with this id, or (`failed`) gave it up. */
+  readonly onReleased: (id: number, failed: boolean) => void;
+  /** The peer never released the offer. */
+  readonly onExpired: (id: number) => void;
+  /** The payload has arrived. It belongs to the callee; `finished` takes its bytes off the budget. */
+  readonly onPulled: (id: number, payload: Uint8Array) => void;
+  readonly onPullFailed: (id: number, error: VerbenaError) => void;
+}
+
+export class Rendezvous implements OperationListener {
+  readonly #options: RendezvousOptions;
+  readonly #offers = new Map<number, OpenOffer>();
+  readonly #waitingPulls: Pull[] = [];
+  readonly #timer = new DeadlineTimer((now) => this.#expire(now));
+  #pulledBytes = 0;
+  #isStopped = false;
+
+  constructor(options: RendezvousOptions) {
+    this.#options = options;
+  }
+
+  get canOffer(): boolean {
+    return this.#offers.size < MAX_OFFERS;
+  }
+
+  /** Offers a copy of the payload under an id; throws when memory cannot be had. The caller checked `canOffer`. */
+  offer(id: number, flags: number, word: number, payload: Uint8Array): void {
+    const { endpoint, timeoutMs } = this.#options;
+    const region = endpoint.qp.register(payload.length, OFFER_ACCESS);
+    region.slab.bytes.set(payload);
+    const deadline = performance.now() + timeoutMs;
+    this.#offers.set(id, { id, region, deadline });
+    this.#timer.arm(deadline);
+    endpoint.stats.offers++;
+    const body = encodeOffer({ rkey: region.rkey, length: payload.length, offset: 0 });
+    endpoint.send(MessageType.rendezvous, flags, id, word, body);
+  }
+
+  hasOffer(id: number): boolean {
+    return this.#offers.has(id);
+  }
+
+  /** The peer's `rendezvous-done`. False when there is no such offer. */
+  release(id: number, failed: boolean): boolean {
+    const offer = this.#offers.get(id);
+    if (offer === undefined) return false;
+    this.#withdraw(offer);
+    this.#options.onReleased(id, failed);
+    return true;
+  }
+
+  /** Reads what the peer offers, now or when the budget allows. */
+  pull(id: number, offer: Offer): void {
+    this.#waitingPulls.push({ id, offer });
+    this.#startPulls();
+  }
+
+  /** The receiver of a pulled payload is done with it. */
+  finished(bytes: number): void {
+    this.#pulledBytes -= bytes;
+    this.#startPulls();
+  }
+
+  /** Tells the peer that its offer may go. */
+  sendDone(id: number, failed: boolean): void {
+    this.#options.endpoint.send(MessageType.rendezvousDone, 0, id, failed ? 1 : 0);
+  }
+
+  /** No more callbacks; the memory goes with the queue pair. */
+  stop(): void {
+    this.#isStopped = true;
+    this.#timer.stop();
+    this.#offers.clear();
+    this.#waitingPulls.length = 0;
+  }
+
+  onOperationDone(operation: Operation): void {
+    if (this.#isStopped) return;
+    const { endpoint, onPulled } = this.#options;
+    const { id, offer } = operation.context as Pull;
+    let payload: Uint8Array;
+    try {
+      payload = endpoint.qp.surrender(operation.region as MemoryRegion, offer.length);
+    } catch (error) {
+      endpoint.fail(toVerbenaError(error, 'ERR_VERBENA_VERBS'));
+      return;
+    }
+    endpoint.stats.pulls++;
+    endpoint.stats.bytesPulled += offer.length;
+    this.sendDone(id, false);
+    onPulled(id, payload);
+  }
+
+  #startPulls(): void {
+    const { endpoint, maxPulledBytes } = this.#options;
+    while (!this.#isStopped) {
+      const next = this.#waitingPulls[0];
+      if (next === undefined) return;
+      const bytes = next.offer.length;
+      if (this.#pulledBytes > 0 && this.#pulledBytes + bytes > maxPulledBytes) return;
+      const operation = endpoint.operations.take();
+      if (operation === undefined) {
+        endpoint.operations.whenFree(() => this.#startPulls());
+        return;
+      }
+      this.#waitingPulls.shift();
+      this.#pulledBytes += bytes;
+      this.#startPull(next, operation);
+    }
+  }
+
+  #startPull(pull: Pull, operation: Operation): void {
+    const { endpoint, onPullFailed } = this.#options;
+    let region: MemoryRegion;
+    try {
+      region = endpoint.qp.register(pull.offer.length, LOCAL_ACCESS);
+    } catch (error) {
+      endpoint.operations.putBack(operation);
+      this.#pulledBytes -= pull.offer.length;
+      this.sendDone(pull.id, true);
+      onPullFailed(pull.id, toVerbenaError(error, 'ERR_VERBENA_NO_MEMORY'));
+      return;
+    }
+    operation.opcode = PostOpcode.read;
+    operation.listener = this;
+    operation.region = region;
+    operation.localOffset = 0;
+    operation.length = pull.offer.length;
+    operation.remoteOffset = pull.offer.offset;
+    operation.rkey = pull.offer.rkey;
+    operation.context = pull;
+    endpoint.operations.submit(operation);
+  }
+
+  #withdraw(offer: OpenOffer): void {
+    this.#offers.delete(offer.id);
+    const { endpoint } = this.#options;
+    try {
+      endpoint.qp.release(offer.region);
+    } catch (error) {
+      endpoint.fail(toVerbenaError(error, 'ERR_VERBENA_VERBS'));
+    }
+    endpoint.schedule();
+  }
+
+  #expire(now: number): number {
+    let next = Infinity;
+    for (const offer of [...this.#offers.values()]) {
+      if (offer.deadline > now) {
+        next = Math.min(next, offer.deadline);
+        continue;
+      }
+      this.#options.endpoint.stats.offersExpired++;
+      this.#withdraw(offer);
+      this.#options.onExpired(offer.id);
+    }
+    return next;
+  }
+}
+
+/** The error of a request whose offer was not read in time, or not at all. */
+export function rendezvousError(what: string): VerbenaError {
+  return new VerbenaError('ERR_VERBENA_RENDEZVOUS', `a large payload was not transferred: ${what}`);
+}

@@ -1,0 +1,338 @@
+// The server's half of request and response: runs handlers, a bounded number at once, and answers each request once.
+import { RequestError, VerbenaError } from '../errors.js';
+import { DeadlineTimer } from './deadline-timer.js';
+import type { Endpoint } from './endpoint.js';
+import {
+  MessageType,
+  OFFER_IS_RESPONSE,
+  RequestStatus,
+  STATUS_APPLICATION,
+  decodeOffer,
+  type MessageHeader,
+} from './header.js';
+import { Rendezvous } from './rendezvous.js';
+
+const MAX_ERROR_TEXT_BYTES = 1024;
+const NO_PAYLOAD = new Uint8Array(0);
+
+export interface ResponderOptions<Session> {
+  readonly endpoint: Endpoint;
+  readonly session: Session;
+  readonly handler: RequestHandler<Session>;
+  /** Handlers running at once; what comes on top is answered with ERR_VERBENA_RESOURCE_EXHAUSTED. */
+  readonly maxRequests: number;
+  readonly timeoutMs: number;
+  readonly maxPayloadBytes: number;
+  readonly maxResponseBytes: number;
+  readonly rendezvousTimeoutMs: number;
+  /** A handler threw something that is not a RequestError, or returned what is no response. */
+  readonly onHandlerError: (error: unknown) => void;
+}
+
+/** A request as the handler sees it. */
+export interface IncomingRequest<Session> {
+  /** The request's bytes; they belong to the handler. */
+  readonly payload: Uint8Array;
+  /** What the client gave as `method`; 0 when it gave none. */
+  readonly method: number;
+  /** Aborted when the client cancels, the request times out or the session ends; its result is then ignored. */
+  readonly signal: AbortSignal;
+  readonly session: Session;
+}
+
+export type HandlerResult = Uint8Array | undefined;
+
+/** Returns the response; nothing is an empty one. The bytes must not change until they are sent. */
+export type RequestHandler<Session> =
+  | ((request: IncomingRequest<Session>) => HandlerResult | Promise<HandlerResult>)
+  | ((request: IncomingRequest<Session>) => Promise<void>);
+
+class ServedRequest<Session> implements IncomingRequest<Session> {
+  readonly session: Session;
+  readonly method: number;
+  payload: Uint8Array = NO_PAYLOAD;
+  readonly #id: number;
+  readonly #deadline: number;
+  #controller: AbortController | undefined;
+  #abortReason: VerbenaError | undefined;
+
+  constructor(session: Session, id: number, method: number, deadline: number) {
+    this.session = session;
+    this.#id = id;
+    this.method = method;
+    this.#deadline = deadline;
+  }
+
+  // Made on demand: most handlers never look.
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#abortReason !== undefined) this.#controller.abort(this.#abortReason);
+    }
+    return this.#controller.signal;
+  }
+
+  static idOf(request: ServedRequest<unknown>): number {
+    return request.#id;
+  }
+
+  static deadlineOf(request: ServedRequest<unknown>): number {
+    return request.#deadline;
+  }
+
+  static abort(request: ServedRequest<unknown>, reason: VerbenaError): void {
+    request.#abortReason = reason;
+    request.#controller?.abort(reason);
+  }
+}
+
+interface WaitingResponse {
+  readonly id: number;
+  readonly payload: Uint8Array;
+}
+
+export class Responder<Session> {
+  readonly #options: ResponderOptions<Session>;
+  readonly #endpoint: Endpoint;
+  readonly #rendezvous: Rendezvous;
+  readonly #timer: DeadlineTimer;
+  /** Not answered yet. */
+  readonly #open = new Map<number, ServedRequest<Session>>();
+  /** Handlers running or about to, answered or not. */
+  #active = 0;
+  /** Large responses that wait for an offer of their own. */
+  readonly #waitingResponses: WaitingResponse[] = [];
+  #refuseWith: number | undefined;
+  #idleWaiters: (() => void)[] = [];
+
+  constructor(options: ResponderOptions<Session>) {
+    const { endpoint } = options;
+    this.#options = options;
+    this.#endpoint = endpoint;
+    this.#timer = new DeadlineTimer((now) => this.#expire(now));
+    this.#rendezvous = new Rendezvous({
+      endpoint,
+      timeoutMs: options.rendezvousTimeoutMs,
+      maxPulledBytes: 2 * options.maxPayloadBytes,
+      onReleased: () => this.#sendWaitingResponses(),
+      onExpired: () => this.#sendWaitingResponses(),
+      onPulled: (id, payload) => this.#onPulled(id, payload),
+      onPullFailed: (id) => this.#onPullFailed(id),
+    });
+  }
+
+  /** Requests not answered. */
+  get open(): number {
+    return this.#open.size;
+  }
+
+  onRequest(header: MessageHeader, at: number): void {
+    const { id, word: method, length } = header;
+    const request = this.#accept(id, method);
+    if (request === undefined) return;
+    request.payload = this.#endpoint.bytes.slice(at, at + length);
+    void this.#run(request, 0);
+  }
+
+  onCancel(header: MessageHeader): void {
+    // Absent: the answer and the cancellation crossed.
+    const request = this.#open.get(header.id);
+    if (request === undefined) return;
+    this.#endpoint.stats.requestsCancelled++;
+    const reason = new VerbenaError('ERR_VERBENA_ABORTED', 'the client cancelled the request');
+    this.#giveUp(request, RequestStatus.cancelled, reason);
+  }
+
+  onOffer(header: MessageHeader, at: number): void {
+    const { id, flags, word: method, length } = header;
+    const offer = decodeOffer(this.#endpoint.view, at, length);
+    if (flags === OFFER_IS_RESPONSE || offer === undefined || offer.length === 0) {
+      this.#endpoint.failProtocol('an offer is malformed');
+      return;
+    }
+    if (offer.length > this.#options.maxPayloadBytes) {
+      this.#endpoint.failProtocol(`${offer.length} bytes are offered, against the limit`);
+      return;
+    }
+    if (this.#accept(id, method) === undefined) this.#rendezvous.sendDone(id, true);
+    else this.#rendezvous.pull(id, offer);
+  }
+
+  onOfferDone(header: MessageHeader): void {
+    // An offer that expired here may still be acknowledged: that is late, not wrong.
+    this.#rendezvous.release(header.id, header.word !== 0);
+  }
+
+  /** Answers new requests with a refusal from now on. */
+  refuseNew(): void {
+    this.#refuseWith = RequestStatus.draining;
+  }
+
+  /** Resolves when every request is answered. */
+  idle(): Promise<void> {
+    if (this.#open.size === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#idleWaiters.push(resolve));
+  }
+
+  /** Aborts what is running and answers it with a refusal. */
+  abortAll(reason: VerbenaError): void {
+    for (const request of [...this.#open.values()]) {
+      this.#giveUp(request, RequestStatus.draining, reason);
+    }
+  }
+
+  /** The connection is gone: handlers are told, nothing is answered any more. */
+  shutdown(reason: VerbenaError): void {
+    this.#timer.stop();
+    this.#rendezvous.stop();
+    this.#waitingResponses.length = 0;
+    const open = [...this.#open.values()];
+    this.#open.clear();
+    for (const request of open) ServedRequest.abort(request, reason);
+    this.#wakeIdle();
+  }
+
+  #accept(id: number, method: number): ServedRequest<Session> | undefined {
+    const { maxRequests, timeoutMs, session } = this.#options;
+    if (this.#open.has(id)) {
+      this.#endpoint.failProtocol(`request ${id} is begun twice`);
+      return undefined;
+    }
+    this.#endpoint.stats.requests++;
+    const refusal =
+      this.#refuseWith ?? (this.#active >= maxRequests ? RequestStatus.exhausted : undefined);
+    if (refusal !== undefined) {
+      this.#sendError(id, refusal, '');
+      return undefined;
+    }
+    const deadline = performance.now() + timeoutMs;
+    const request = new ServedRequest(session, id, method, deadline);
+    this.#open.set(id, request);
+    this.#active++;
+    this.#timer.arm(deadline);
+    return request;
+  }
+
+  async #run(request: ServedRequest<Session>, pulledBytes: number): Promise<void> {
+    let result: unknown;
+    let thrown: unknown;
+    let hasThrown = false;
+    try {
+      result = await this.#options.handler(request);
+    } catch (error) {
+      thrown = error;
+      hasThrown = true;
+    }
+    this.#active--;
+    if (pulledBytes > 0) this.#rendezvous.finished(pulledBytes);
+    const id = ServedRequest.idOf(request);
+    if (this.#open.get(id) !== request) return;
+    if (hasThrown) this.#answerFailure(id, thrown);
+    else if (result === undefined) this.#respond(id, NO_PAYLOAD);
+    else if (result instanceof Uint8Array) this.#respond(id, result);
+    else {
+      const error = new TypeError('a request handler must return a Uint8Array or nothing');
+      this.#answerFailure(id, error);
+    }
+  }
+
+  #respond(id: number, payload: Uint8Array): void {
+    this.#close(id);
+    if (payload.length > this.#options.maxResponseBytes) {
+      this.#sendError(id, RequestStatus.responseTooLarge, `${payload.length} bytes`);
+      return;
+    }
+    this.#endpoint.stats.responses++;
+    if (payload.length <= this.#endpoint.sender.maxPayloadBytes) {
+      this.#endpoint.send(MessageType.response, 0, id, 0, payload);
+      return;
+    }
+    this.#waitingResponses.push({ id, payload });
+    this.#sendWaitingResponses();
+  }
+
+  #sendWaitingResponses(): void {
+    let sent = 0;
+    for (const { id, payload } of this.#waitingResponses) {
+      if (!this.#rendezvous.canOffer || !this.#endpoint.isUsable) break;
+      sent++;
+      try {
+        this.#rendezvous.offer(id, OFFER_IS_RESPONSE, 0, payload);
+      } catch (error) {
+        this.#options.onHandlerError(error);
+        this.#sendError(id, RequestStatus.rendezvousFailed, 'the server has no memory for it');
+      }
+    }
+    this.#waitingResponses.splice(0, sent);
+  }
+
+  #answerFailure(id: number, error: unknown): void {
+    this.#close(id);
+    if (error instanceof RequestError && error.status !== undefined) {
+      this.#sendError(id, STATUS_APPLICATION + error.status, error.message);
+      return;
+    }
+    this.#sendError(id, RequestStatus.handlerFailed, '');
+    this.#options.onHandlerError(error);
+  }
+
+  #giveUp(request: ServedRequest<Session>, status: number, reason: VerbenaError): void {
+    const id = ServedRequest.idOf(request);
+    this.#close(id);
+    this.#sendError(id, status, '');
+    ServedRequest.abort(request, reason);
+  }
+
+  #sendError(id: number, status: number, text: string): void {
+    this.#endpoint.stats.requestErrors++;
+    const limit = Math.min(MAX_ERROR_TEXT_BYTES, this.#endpoint.sender.maxPayloadBytes);
+    const body = text === '' ? undefined : Buffer.from(text).subarray(0, limit);
+    this.#endpoint.send(MessageType.error, 0, id, status, body);
+  }
+
+  #close(id: number): void {
+    this.#open.delete(id);
+    if (this.#open.size === 0) this.#wakeIdle();
+  }
+
+  #onPulled(id: number, payload: Uint8Array): void {
+    const request = this.#open.get(id);
+    if (request === undefined) {
+      // Cancelled or timed out while it was read.
+      this.#active--;
+      this.#rendezvous.finished(payload.length);
+      return;
+    }
+    request.payload = payload;
+    void this.#run(request, payload.length);
+  }
+
+  #onPullFailed(id: number): void {
+    this.#active--;
+    if (!this.#open.has(id)) return;
+    this.#close(id);
+    this.#sendError(id, RequestStatus.rendezvousFailed, 'the server has no memory for it');
+  }
+
+  #expire(now: number): number {
+    let next = Infinity;
+    for (const request of [...this.#open.values()]) {
+      const deadline = ServedRequest.deadlineOf(request);
+      if (deadline > now) {
+        next = Math.min(next, deadline);
+        continue;
+      }
+      this.#endpoint.stats.requestTimeouts++;
+      const reason = new VerbenaError(
+        'ERR_VERBENA_REQUEST_TIMEOUT',
+        `the handler did not finish within ${this.#options.timeoutMs} ms`,
+      );
+      this.#giveUp(request, RequestStatus.timedOut, reason);
+    }
+    return next;
+  }
+
+  #wakeIdle(): void {
+    for (const wake of this.#idleWaiters.splice(0)) wake();
+  }
+}

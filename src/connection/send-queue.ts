@@ -1,0 +1,148 @@
+// Gathers the messages of one tick into SENDs: slots of the send ring, credits, inline data, and what waits for room.
+import { PostFlag, PostOpcode } from '../native/addon.js';
+import type { MemoryRegion, QueuePair } from '../rdma/queue-pair.js';
+import { EXTRA_RECEIVES, type Credits } from './credits.js';
+import { HEADER_BYTES, MessageType, writeCredits, writeHeader } from './header.js';
+import type { TrafficStats } from './traffic-stats.js';
+import type { WorkQueue } from './work-queue.js';
+
+/** `ref` of a SEND in the work queue. */
+export const SEND_REF = 0;
+
+interface WaitingMessage {
+  readonly type: number;
+  readonly flags: number;
+  readonly id: number;
+  readonly word: number;
+  readonly payload: Uint8Array | undefined;
+}
+
+export interface SendQueueOptions {
+  readonly qp: QueuePair;
+  readonly region: MemoryRegion;
+  /** Where the send ring starts in the region. */
+  readonly baseOffset: number;
+  readonly slotBytes: number;
+  readonly credits: Credits;
+  readonly workQueue: WorkQueue;
+  readonly stats: TrafficStats;
+}
+
+export class SendQueue {
+  /** Largest payload that fits a slot with its header. */
+  readonly maxPayloadBytes: number;
+  readonly #options: SendQueueOptions;
+  readonly #slots: number;
+  readonly #waiting: WaitingMessage[] = [];
+  /** Slots ever taken and ever retired; they retire in order. */
+  #taken = 0;
+  #retired = 0;
+  /** Bytes in the slot being filled; 0 when none is. */
+  #openBytes = 0;
+
+  constructor(options: SendQueueOptions) {
+    this.#options = options;
+    this.#slots = options.credits.window + EXTRA_RECEIVES;
+    this.maxPayloadBytes = options.slotBytes - HEADER_BYTES;
+  }
+
+  /** Messages that wait for credits or slots. */
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  /** True when `send` would have to wait behind others. */
+  get isBlocked(): boolean {
+    return this.#waiting.length > 0;
+  }
+
+  /**
+   * Puts a message into the SEND being filled, or a new one. False when there is neither credit nor slot; then nothing
+   * happened. The payload must fit `maxPayloadBytes`, and is copied.
+   */
+  tryAppend(
+    type: number,
+    flags: number,
+    id: number,
+    word: number,
+    payload: Uint8Array | undefined,
+  ): boolean {
+    const length = payload === undefined ? 0 : payload.length;
+    const { slotBytes, region, stats } = this.#options;
+    if (length > this.maxPayloadBytes) throw new RangeError(`${length} bytes do not fit a slot`);
+    if (this.#openBytes + HEADER_BYTES + length > slotBytes) this.#post();
+    if (this.#openBytes === 0 && !this.#open()) return false;
+    const at = this.#slotOffset() + this.#openBytes;
+    writeHeader(region.slab.view, at, type, flags, id, length, word);
+    if (payload !== undefined) region.slab.bytes.set(payload, at + HEADER_BYTES);
+    this.#openBytes += HEADER_BYTES + length;
+    stats.messagesSent++;
+    return true;
+  }
+
+  /** Appends, or waits in line for room. The payload must not change until it is sent. */
+  send(
+    type: number,
+    flags: number,
+    id: number,
+    word: number,
+    payload: Uint8Array | undefined,
+  ): void {
+    if (!this.isBlocked && this.tryAppend(type, flags, id, word, payload)) return;
+    this.#waiting.push({ type, flags, id, word, payload });
+  }
+
+  /** Sends what waits, as far as there is room. */
+  sendWaiting(): void {
+    let sent = 0;
+    for (const { type, flags, id, word, payload } of this.#waiting) {
+      if (!this.tryAppend(type, flags, id, word, payload)) break;
+      sent++;
+    }
+    if (sent > 0) this.#waiting.splice(0, sent);
+  }
+
+  /** Ends the tick: posts the SEND being filled, and returns credits that are due by themselves. */
+  flush(): void {
+    this.#post();
+    const { credits, region, stats } = this.#options;
+    if (!credits.mustReturn || this.#taken - this.#retired === this.#slots) return;
+    writeHeader(region.slab.view, this.#slotOffset(), MessageType.credit, 0, 0, 0, 0);
+    this.#openBytes = HEADER_BYTES;
+    stats.creditMessagesSent++;
+    this.#post();
+  }
+
+  /** The oldest SEND is complete: its slot is free. */
+  onRetired(): void {
+    this.#retired++;
+  }
+
+  #open(): boolean {
+    const { credits } = this.#options;
+    if (credits.available === 0 || this.#taken - this.#retired === this.#slots) return false;
+    credits.spend();
+    return true;
+  }
+
+  #slotOffset(): number {
+    const { baseOffset, slotBytes } = this.#options;
+    return baseOffset + (this.#taken % this.#slots) * slotBytes;
+  }
+
+  #post(): void {
+    if (this.#openBytes === 0) return;
+    const { qp, region, credits, workQueue, stats } = this.#options;
+    const at = this.#slotOffset();
+    writeCredits(region.slab.view, at, credits.takeOwed());
+    const wrId = workQueue.push(SEND_REF, false);
+    const flags =
+      (workQueue.lastSignaled ? PostFlag.signaled : 0) |
+      (this.#openBytes <= qp.maxInline ? PostFlag.inline : 0);
+    qp.device.group.post(qp.index, PostOpcode.send, flags, wrId, region.index, at, this.#openBytes);
+    stats.sendsPosted++;
+    stats.bytesSent += this.#openBytes;
+    this.#taken++;
+    this.#openBytes = 0;
+  }
+}

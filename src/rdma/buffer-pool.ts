@@ -1,0 +1,90 @@
+// Page-aligned slabs in size classes, zeroed before they are used again.
+
+const PAGE_BYTES = 4096;
+/** Classes per doubling: a slab is at most an eighth larger than what was asked for, once past 32 KiB. */
+const CLASSES_PER_DOUBLING = 8;
+
+/** Memory from `allocateSlab`, with the views that the data path needs. */
+export interface Slab {
+  readonly buffer: ArrayBuffer;
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+}
+
+export interface BufferPoolStats {
+  /** Bytes lent out now. */
+  readonly lentBytes: number;
+  /** Bytes kept for the next user. */
+  readonly freeBytes: number;
+  readonly allocations: number;
+  readonly reuses: number;
+}
+
+/** Bytes of the slab that holds `bytes`: whole pages, and beyond 8 pages one of 8 steps per doubling. */
+export function slabBytesFor(bytes: number): number {
+  const pages = Math.max(1, Math.ceil(bytes / PAGE_BYTES));
+  if (pages <= CLASSES_PER_DOUBLING) return pages * PAGE_BYTES;
+  const step = 2 ** Math.floor(Math.log2(pages - 1)) / CLASSES_PER_DOUBLING;
+  return Math.ceil(pages / step) * step * PAGE_BYTES;
+}
+
+export class BufferPool {
+  readonly #allocate: (bytes: number) => ArrayBuffer;
+  readonly #maxFreeBytes: number;
+  readonly #free = new Map<number, Slab[]>();
+  #lentBytes = 0;
+  #freeBytes = 0;
+  #allocations = 0;
+  #reuses = 0;
+
+  /** `maxFreeBytes`: slabs beyond this are given back to the system instead of being kept. */
+  constructor(allocate: (bytes: number) => ArrayBuffer, maxFreeBytes: number) {
+    this.#allocate = allocate;
+    this.#maxFreeBytes = maxFreeBytes;
+  }
+
+  /** A zeroed slab of at least `bytes`; throws ERR_VERBENA_NO_MEMORY. */
+  acquire(bytes: number): Slab {
+    const size = slabBytesFor(bytes);
+    const kept = this.#free.get(size)?.pop();
+    const slab = kept ?? this.#create(size);
+    if (kept !== undefined) {
+      this.#freeBytes -= size;
+      this.#reuses++;
+    }
+    this.#lentBytes += size;
+    return slab;
+  }
+
+  /** Takes a slab back. Only after its memory region is gone: nobody may still write to it. */
+  release(slab: Slab): void {
+    const size = slab.bytes.length;
+    this.#lentBytes -= size;
+    if (this.#freeBytes + size > this.#maxFreeBytes) return;
+    slab.bytes.fill(0);
+    const kept = this.#free.get(size);
+    if (kept === undefined) this.#free.set(size, [slab]);
+    else kept.push(slab);
+    this.#freeBytes += size;
+  }
+
+  /** Lets go of a slab that now belongs to the user; the garbage collector unmaps it. */
+  surrender(slab: Slab): void {
+    this.#lentBytes -= slab.bytes.length;
+  }
+
+  stats(): BufferPoolStats {
+    return {
+      lentBytes: this.#lentBytes,
+      freeBytes: this.#freeBytes,
+      allocations: this.#allocations,
+      reuses: this.#reuses,
+    };
+  }
+
+  #create(size: number): Slab {
+    const buffer = this.#allocate(size);
+    this.#allocations++;
+    return { buffer, bytes: new Uint8Array(buffer), view: new DataView(buffer) };
+  }
+}

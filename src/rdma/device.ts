@@ -1,0 +1,256 @@
+// The device that a process shares: found by name, opened once per thread, closed with its last user.
+import { VerbenaError, messageOf } from '../errors.js';
+import type {
+  NativeDevice,
+  NativeDeviceAttributes,
+  NativeGid,
+  NativeLibrary,
+} from '../native/addon.js';
+import { HARDWARE_LIBRARY, loadAddon, softLibraryPath } from '../native/load.js';
+import {
+  chooseGid,
+  choosePort,
+  noGidError,
+  type GidChoice,
+  type GidWish,
+  type PortChoice,
+} from './addressing.js';
+import { BufferPool, type BufferPoolStats } from './buffer-pool.js';
+import { PollGroup } from './poll-group.js';
+import { ResourceRegistry, type ResourceHandle } from './registry.js';
+
+/** The soft device's name in `device` options and the name its library lists it under. */
+const SOFT = 'soft';
+const SOFT_DEVICE_NAME = 'soft0';
+const SOFT_ADDRESS_VARIABLE = 'VERBENA_SOFT_ADDR';
+
+/** Slabs kept for reuse per device; what exceeds this is unmapped. */
+const MAX_FREE_BYTES = 256 * 1024 * 1024;
+
+export interface DeviceOptions {
+  /**
+   * `'soft'`: the user-space device of this package. A name such as `'mlx5_0'` or `'rxe0'`: that device, through
+   * libibverbs. `'auto'`: the first device with an ACTIVE port, else the soft one, with a process warning.
+   */
+  readonly device: string;
+  /**
+   * Local IP address of the soft device. Once per process; unset, `VERBENA_SOFT_ADDR` or a free loopback address is used.
+   */
+  readonly softAddress?: string | undefined;
+  /** Port of the device; default: the first ACTIVE one. */
+  readonly devicePort?: number | undefined;
+  /** GID table entry; default: the best RoCE v2 address. */
+  readonly gidIndex?: number | undefined;
+  /** Longest spin for completions before sleeping, in µs. The first user of the device decides. */
+  readonly spinUs?: number | undefined;
+}
+
+/** A user's hold on a device. */
+export interface DeviceLease {
+  readonly device: Device;
+  /** Idempotent. The last release closes the device; failures are returned. */
+  release(): unknown[];
+}
+
+/** One opened device with what its users share: poll group, buffer pool, registry. */
+export class Device {
+  readonly native: NativeDevice;
+  readonly libraryPath: string;
+  readonly attributes: NativeDeviceAttributes;
+  readonly registry = new ResourceRegistry();
+  readonly pool: BufferPool;
+  readonly group: PollGroup;
+  readonly #onClosed: () => void;
+  readonly #handles: ResourceHandle[] = [];
+  #users = 0;
+
+  constructor(
+    library: NativeLibrary,
+    name: string,
+    spinUs: number | undefined,
+    onClosed: () => void,
+  ) {
+    this.#onClosed = onClosed;
+    this.libraryPath = library.path;
+    this.native = library.openDevice(name);
+    this.#handles.push(this.registry.add('device', name, 0, () => this.native.close()));
+    try {
+      this.attributes = this.native.queryDevice();
+      this.pool = new BufferPool((bytes) => loadAddon().allocateSlab(bytes), MAX_FREE_BYTES);
+      const group = new PollGroup(this.native, { spinUs });
+      this.group = group;
+      this.#handles.push(this.registry.add('pollGroup', name, 0, () => group.close()));
+      this.native.setAsyncEventHandler(({ event, qpIndex }) => {
+        group.dispatchEvent(event, qpIndex);
+      });
+    } catch (error) {
+      this.registry.closeOwner(name);
+      throw error;
+    }
+  }
+
+  get name(): string {
+    return this.native.name;
+  }
+
+  /** The port to use: the wished one, or the first that is ACTIVE. */
+  choosePort(wished?: number): PortChoice {
+    const ports = Array.from({ length: this.attributes.portCount }, (_, index) => ({
+      port: index + 1,
+      attributes: this.native.queryPort(index + 1),
+    }));
+    return choosePort(this.name, ports, wished);
+  }
+
+  /** The GID to use on a port; throws ERR_VERBENA_NO_GID with the table when none fits. */
+  chooseGid(port: number, wish: GidWish = {}): GidChoice {
+    const table = this.gidTable(port);
+    const choice = chooseGid(table, wish);
+    if (choice === undefined) throw noGidError(this.name, table, wish);
+    return choice;
+  }
+
+  gidTable(port: number): NativeGid[] {
+    return this.native.gidTable(port);
+  }
+
+  poolStats(): BufferPoolStats {
+    return this.pool.stats();
+  }
+
+  /** Counts a user; see `acquireDevice`. */
+  lease(): DeviceLease {
+    this.#users++;
+    let released = false;
+    return {
+      device: this,
+      release: () => {
+        if (released) return [];
+        released = true;
+        return --this.#users === 0 ? this.#close() : [];
+      },
+    };
+  }
+
+  #close(): unknown[] {
+    this.#onClosed();
+    const failures: unknown[] = [];
+    try {
+      this.native.setAsyncEventHandler(undefined);
+    } catch (error) {
+      failures.push(error);
+    }
+    for (const handle of this.#handles.reverse()) {
+      try {
+        this.registry.close(handle);
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    return failures;
+  }
+}
+
+const libraries = new Map<string, NativeLibrary>();
+const devices = new Map<string, Device>();
+
+function openLibrary(path: string): NativeLibrary {
+  const open = libraries.get(path) ?? loadAddon().openLibrary(path);
+  libraries.set(path, open);
+  return open;
+}
+
+/** Sets the soft device's address before its library reads it; a second, different one is refused. */
+function applySoftAddress(address: string | undefined): void {
+  if (address === undefined) return;
+  const current = process.env[SOFT_ADDRESS_VARIABLE];
+  if (current === address) return;
+  if (libraries.has(softLibraryPath())) {
+    throw new VerbenaError(
+      'ERR_VERBENA_SOFT_ADDRESS',
+      `the soft device of this process already has the address ${current ?? '(chosen by itself)'}, ` +
+        `so it cannot take ${address}. One process has one soft device: use the same softAddress ` +
+        'everywhere, or another process',
+    );
+  }
+  process.env[SOFT_ADDRESS_VARIABLE] = address;
+}
+
+function share(library: NativeLibrary, name: string, spinUs: number | undefined): DeviceLease {
+  const key = `${library.path}\n${name}`;
+  let device = devices.get(key);
+  if (device === undefined) {
+    device = new Device(library, name, spinUs, () => devices.delete(key));
+    devices.set(key, device);
+  }
+  return device.lease();
+}
+
+function acquireSoft(options: DeviceOptions): DeviceLease {
+  applySoftAddress(options.softAddress);
+  return share(openLibrary(softLibraryPath()), SOFT_DEVICE_NAME, options.spinUs);
+}
+
+function acquireNamed(options: DeviceOptions): DeviceLease {
+  const library = openLibrary(HARDWARE_LIBRARY);
+  const names = library.listDevices().map(({ name }) => name);
+  if (!names.includes(options.device)) {
+    const known = names.length === 0 ? 'libibverbs lists none' : `known: ${names.join(', ')}`;
+    throw new VerbenaError(
+      'ERR_VERBENA_UNKNOWN_DEVICE',
+      `there is no RDMA device '${options.device}' (${known}). ` +
+        "See ibv_devices, or use 'soft' for the device in user space",
+    );
+  }
+  return share(library, options.device, options.spinUs);
+}
+
+/** The first hardware device with an ACTIVE port, or the reason why there is none. */
+function acquireFirstActive(options: DeviceOptions): DeviceLease | string {
+  let library: NativeLibrary;
+  try {
+    library = openLibrary(HARDWARE_LIBRARY);
+  } catch (error) {
+    return messageOf(error);
+  }
+  const reasons: string[] = [];
+  for (const { name } of library.listDevices()) {
+    const lease = tryActive(library, name, options);
+    if (typeof lease !== 'string') return lease;
+    reasons.push(lease);
+  }
+  return reasons.length === 0 ? 'libibverbs lists no device' : reasons.join('; ');
+}
+
+function tryActive(
+  library: NativeLibrary,
+  name: string,
+  options: DeviceOptions,
+): DeviceLease | string {
+  let lease: DeviceLease;
+  try {
+    lease = share(library, name, options.spinUs);
+  } catch (error) {
+    return `${name}: ${messageOf(error)}`;
+  }
+  try {
+    lease.device.choosePort(options.devicePort);
+    return lease;
+  } catch (error) {
+    lease.release();
+    return `${name}: ${messageOf(error)}`;
+  }
+}
+
+/** Opens the device, or joins those who use it already. */
+export function acquireDevice(options: DeviceOptions): DeviceLease {
+  if (options.device === SOFT) return acquireSoft(options);
+  if (options.device !== 'auto') return acquireNamed(options);
+  const found = acquireFirstActive(options);
+  if (typeof found !== 'string') return found;
+  process.emitWarning(`using the soft device, because no RDMA adapter is usable: ${found}`, {
+    type: 'VerbenaWarning',
+    code: 'VERBENA_SOFT_DEVICE',
+  });
+  return acquireSoft(options);
+}

@@ -1,0 +1,316 @@
+// One queue pair with its protection domain, completion queue and memory regions, from INIT to the last flush.
+import { VerbenaError, messageOf, toVerbenaError } from '../errors.js';
+import {
+  Access,
+  PostFlag,
+  PostOpcode,
+  type NativeMemoryRegion,
+  type NativeProtectionDomain,
+  type NativeQpAttributes,
+  type NativeQueuePair,
+  type QpState,
+} from '../native/addon.js';
+import type { GidChoice, PortChoice } from './addressing.js';
+import type { Slab } from './buffer-pool.js';
+import type { Device } from './device.js';
+import type { CompletionSink } from './poll-group.js';
+import type { ResourceHandle } from './registry.js';
+
+/** Work-request identifiers of the beacons that mark the end of a flush. */
+const BEACON_SEND = 0xffff_fffe;
+const BEACON_RECEIVE = 0xffff_ffff;
+
+const HOP_LIMIT = 64;
+/** RNR NAK asks for 5.12 ms; credits make it an exception. */
+const MIN_RNR_TIMER = 18;
+/** 4.096 µs × 2^16 = 268 ms: patient enough for a loaded machine, since a dead peer is seen through TLS first. */
+const ACK_TIMEOUT = 16;
+/** 7 would mean for ever on soft-RoCE. */
+const RETRY_COUNT = 6;
+const RNR_RETRY = 6;
+
+const FLUSH_TIMEOUT_MS = 1000;
+
+/** What the other side told about its queue pair. */
+export interface RemoteEndpoint {
+  readonly qpn: number;
+  readonly psn: number;
+  readonly gid: string;
+  readonly lid: number;
+}
+
+export interface QueuePairOptions {
+  /** Names the owner in the registry; unique among live queue pairs. */
+  readonly owner: string;
+  readonly sendDepth: number;
+  readonly receiveDepth: number;
+  readonly maxInline: number;
+  /** Remote rights (`Access`) that the peer may be granted on this queue pair. */
+  readonly access: number;
+  readonly port: PortChoice;
+}
+
+export interface ConnectOptions {
+  readonly remote: RemoteEndpoint;
+  readonly localPsn: number;
+  readonly gid: GidChoice;
+  readonly mtu: number;
+  /** READ and atomic operations outstanding as initiator and as responder. */
+  readonly maxRdAtomic: number;
+  readonly maxDestRdAtomic: number;
+}
+
+/** Registered memory of one queue pair. */
+export interface MemoryRegion {
+  readonly slab: Slab;
+  /** Bytes registered, from the start of the slab. */
+  readonly length: number;
+  readonly index: number;
+  readonly rkey: number;
+  readonly handle: ResourceHandle;
+}
+
+export class QueuePair implements CompletionSink {
+  readonly owner: string;
+  readonly #device: Device;
+  /** Receives the completions; set before anything is posted. */
+  user: CompletionSink | undefined;
+  readonly #port: PortChoice;
+  readonly #pd: NativeProtectionDomain;
+  readonly #native: NativeQueuePair;
+  readonly #regions = new Set<MemoryRegion>();
+  #used = false;
+  #beacons = 0;
+  #onFlushed: (() => void) | undefined;
+  #closing: Promise<unknown[]> | undefined;
+
+  /** Creates PD, CQ and QP and moves it to INIT. When a step fails, the steps before it are undone. */
+  constructor(device: Device, options: QueuePairOptions) {
+    this.owner = options.owner;
+    this.#device = device;
+    this.#port = options.port;
+    const { registry, group, native } = device;
+    const { owner } = options;
+    try {
+      const pd = native.allocPd();
+      registry.add('pd', owner, 0, () => pd.close());
+      // Room for both queues and the beacons: the completion queue cannot overrun.
+      const sendDepth = options.sendDepth + 1;
+      const receiveDepth = options.receiveDepth + 1;
+      const cq = group.createCq(sendDepth + receiveDepth);
+      registry.add('cq', owner, 0, () => cq.close());
+      const qp = group.createQp({
+        pd,
+        cq,
+        maxSendWr: sendDepth,
+        maxRecvWr: receiveDepth,
+        maxInline: options.maxInline,
+      });
+      registry.add('qp', owner, 0, () => qp.close());
+      this.#pd = pd;
+      this.#native = qp;
+      this.#modify({
+        state: 'INIT',
+        port: options.port.port,
+        pkeyIndex: 0,
+        access: options.access,
+      });
+    } catch (error) {
+      registry.closeOwner(owner);
+      throw error;
+    }
+    group.attach(this.#native.index, this);
+  }
+
+  get index(): number {
+    return this.#native.index;
+  }
+
+  get qpn(): number {
+    return this.#native.qpn;
+  }
+
+  /** Bytes that may be sent inline, as the device granted. */
+  get maxInline(): number {
+    return this.#native.maxInline;
+  }
+
+  get device(): Device {
+    return this.#device;
+  }
+
+  /** Registers zeroed memory from the pool. */
+  register(length: number, access: number): MemoryRegion {
+    const slab = this.#device.pool.acquire(length);
+    let mr: NativeMemoryRegion;
+    try {
+      mr = this.#pd.registerMemory(slab.buffer, 0, length, access);
+    } catch (error) {
+      this.#device.pool.release(slab);
+      throw error;
+    }
+    const handle = this.#device.registry.add('mr', this.owner, length, () => mr.close());
+    const region = { slab, length, index: mr.index, rkey: mr.rkey, handle };
+    this.#regions.add(region);
+    return region;
+  }
+
+  /** Deregisters; the memory goes back to the pool. Idempotent. */
+  release(region: MemoryRegion): void {
+    if (!this.#regions.has(region)) return;
+    this.#device.registry.close(region.handle);
+    this.#regions.delete(region);
+    this.#device.pool.release(region.slab);
+  }
+
+  /** Deregisters and gives the first `length` bytes away: the pool will not see them again. */
+  surrender(region: MemoryRegion, length: number): Uint8Array {
+    this.#device.registry.close(region.handle);
+    this.#regions.delete(region);
+    this.#device.pool.surrender(region.slab);
+    return region.slab.bytes.subarray(0, length);
+  }
+
+  /** The user may keep the memory beyond the queue pair's life: it will not go back to the pool. */
+  exposeToUser(region: MemoryRegion): Uint8Array {
+    if (this.#regions.delete(region)) this.#device.pool.surrender(region.slab);
+    return region.slab.bytes.subarray(0, region.length);
+  }
+
+  /** INIT to RTR to RTS. Receives must be posted before, or the peer's first message finds none. */
+  connect(options: ConnectOptions): void {
+    const { remote } = options;
+    const infiniBand = options.gid.family === 'ib';
+    this.#modify({
+      state: 'RTR',
+      path: {
+        ...(infiniBand ? {} : { gid: remote.gid, hopLimit: HOP_LIMIT, trafficClass: 0 }),
+        ...(infiniBand ? {} : { gidIndex: options.gid.index }),
+        lid: remote.lid,
+        serviceLevel: 0,
+        port: this.#port.port,
+      },
+      mtu: options.mtu,
+      destQpn: remote.qpn,
+      rqPsn: remote.psn,
+      maxDestRdAtomic: options.maxDestRdAtomic,
+      minRnrTimer: MIN_RNR_TIMER,
+    });
+    this.#modify({
+      state: 'RTS',
+      sqPsn: options.localPsn,
+      timeout: ACK_TIMEOUT,
+      retryCount: RETRY_COUNT,
+      rnrRetry: RNR_RETRY,
+      maxRdAtomic: options.maxRdAtomic,
+    });
+  }
+
+  /** The state the device reports, or undefined when it cannot be asked. */
+  state(): QpState | undefined {
+    try {
+      return this.#native.queryState();
+    } catch {
+      return undefined; // Closed or gone: the caller reports a state, it does not act on it.
+    }
+  }
+
+  /** Notes that work was posted, so that closing waits for its flush. */
+  markUsed(): void {
+    this.#used = true;
+  }
+
+  onCompletion(
+    wrId: number,
+    status: number,
+    opcode: number,
+    byteLength: number,
+    imm: number,
+    flags: number,
+    vendorError: number,
+  ): void {
+    if (wrId === BEACON_SEND || wrId === BEACON_RECEIVE) {
+      if (--this.#beacons === 0) this.#onFlushed?.();
+      return;
+    }
+    this.user?.onCompletion(wrId, status, opcode, byteLength, imm, flags, vendorError);
+  }
+
+  onDeviceEvent(event: string): void {
+    this.user?.onDeviceEvent(event);
+  }
+
+  /**
+   * Moves to ERR, waits until every work request is flushed, then destroys QP, CQ, MRs and PD and returns the memory.
+   * Every step runs even when one fails; resolves with what failed. Idempotent.
+   */
+  close(): Promise<unknown[]> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<unknown[]> {
+    const failures: unknown[] = [];
+    if (this.#used) {
+      try {
+        await this.#flush();
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    this.#device.group.detach(this.#native.index);
+    failures.push(...this.#device.registry.closeOwner(this.owner));
+    if (failures.length === 0) {
+      for (const region of this.#regions) this.#device.pool.release(region.slab);
+    } else {
+      // Something may still reach this memory: it is dropped, not used again.
+      for (const region of this.#regions) this.#device.pool.surrender(region.slab);
+    }
+    this.#regions.clear();
+    return failures;
+  }
+
+  async #flush(): Promise<void> {
+    this.#native.modify({ state: 'ERR' });
+    const { group } = this.#device;
+    await new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(() => {
+        reject(
+          new VerbenaError(
+            'ERR_VERBENA_CLEANUP',
+            `${this.owner}: the device did not flush the queue pair within ${FLUSH_TIMEOUT_MS} ms`,
+          ),
+        );
+      }, FLUSH_TIMEOUT_MS);
+      this.#beacons = 2;
+      this.#onFlushed = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      group.post(this.index, PostOpcode.receive, 0, BEACON_RECEIVE, 0, 0, 0);
+      group.post(this.index, PostOpcode.send, PostFlag.signaled, BEACON_SEND, 0, 0, 0);
+    });
+  }
+
+  #modify(attributes: NativeQpAttributes): void {
+    try {
+      this.#native.modify(attributes);
+    } catch (error) {
+      const code = toVerbenaError(error, 'ERR_VERBENA_VERBS').code;
+      throw new VerbenaError(
+        code,
+        `queue pair ${this.#native.qpn} could not move to ${attributes.state}: ${messageOf(error)}; ` +
+          `attributes ${JSON.stringify(attributes)}`,
+        { cause: error },
+      );
+    }
+  }
+}
+
+/** Rights of a ring that only this side touches: what was validated cannot change under us. */
+export const LOCAL_ACCESS = Access.localWrite;
+/** Rights of a buffer that is offered to the peer. */
+export const OFFER_ACCESS = Access.remoteRead;
+/** Rights of a session's region. */
+export const REGION_ACCESS =
+  Access.localWrite | Access.remoteWrite | Access.remoteRead | Access.remoteAtomic;

@@ -1,0 +1,151 @@
+// Accepts TLS connections, and gives each one deadline from TCP accept to the end of its set-up.
+import type { AddressInfo, Socket } from 'node:net';
+import { createServer, type Server as TlsServer, type TLSSocket, type TlsOptions } from 'node:tls';
+import { VerbenaError, codeOf, messageOf } from '../errors.js';
+
+export interface ListenerOptions {
+  readonly tls: TlsOptions;
+  readonly handshakeTimeoutMs: number;
+  readonly maxPending: number;
+  /** TLS is established. The deadline runs on until `pending.done()`. */
+  readonly onSecure: (socket: TLSSocket, pending: PendingSocket) => void;
+  /** A peer did not get through TLS. */
+  readonly onRefused: (error: Error) => void;
+}
+
+/** A socket whose set-up is not finished. */
+export class PendingSocket {
+  readonly #raw: Socket;
+  readonly #forget: () => void;
+  readonly #timer: NodeJS.Timeout;
+  /** Called instead of destroying the socket silently when the deadline passes. */
+  onDeadline: (() => void) | undefined;
+
+  constructor(raw: Socket, timeoutMs: number, forget: () => void) {
+    this.#raw = raw;
+    this.#forget = forget;
+    this.#timer = setTimeout(() => this.#expire(), timeoutMs);
+    raw.once('close', () => this.done());
+  }
+
+  /** The set-up is over, well or not. Idempotent. */
+  done(): void {
+    clearTimeout(this.#timer);
+    this.#forget();
+  }
+
+  destroy(): void {
+    this.done();
+    this.#raw.destroy();
+  }
+
+  // Node's own handshake timeout reports, but does not close.
+  #expire(): void {
+    if (this.onDeadline === undefined) this.destroy();
+    else this.onDeadline();
+  }
+}
+
+// The address and port of the peer name a connection that has been accepted.
+function keyOf(socket: Socket): string {
+  return `${socket.remoteAddress ?? ''} ${socket.remotePort ?? 0}`;
+}
+
+export class Listener {
+  readonly #server: TlsServer;
+  readonly #options: ListenerOptions;
+  readonly #pending = new Map<string, PendingSocket>();
+
+  /** Throws ERR_VERBENA_TLS when certificate or key are unusable. */
+  constructor(options: ListenerOptions) {
+    this.#options = options;
+    try {
+      this.#server = createServer(options.tls);
+    } catch (cause) {
+      throw new VerbenaError(
+        'ERR_VERBENA_TLS',
+        `the certificate or the key is not usable: ${messageOf(cause)}. Give PEM files that belong together`,
+        { cause },
+      );
+    }
+    this.#server.on('connection', (raw: Socket) => this.#onConnection(raw));
+    this.#server.on('secureConnection', (socket) => this.#onSecure(socket));
+    this.#server.on('tlsClientError', (error, socket) => {
+      // Left alone, the socket would stay open.
+      socket.destroy();
+      options.onRefused(error);
+    });
+  }
+
+  /** Sockets whose set-up is not finished. */
+  get pending(): number {
+    return this.#pending.size;
+  }
+
+  address(): AddressInfo {
+    const address = this.#server.address();
+    if (address !== null && typeof address === 'object') return address;
+    throw new VerbenaError('ERR_VERBENA_CLOSED', 'the server does not listen any more');
+  }
+
+  listen(host: string, port: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const onError = (error: Error): void => reject(listenError(error, host, port));
+      this.#server.once('error', onError);
+      this.#server.listen({ host, port }, () => {
+        this.#server.off('error', onError);
+        resolve();
+      });
+    });
+  }
+
+  /** Reports errors of the listening socket after `listen`. */
+  onError(callback: (error: Error) => void): void {
+    this.#server.on('error', callback);
+  }
+
+  /** Accepts nothing more. */
+  stop(): void {
+    if (this.#server.listening) this.#server.close();
+  }
+
+  /** Accepts nothing more and drops what is in its set-up; resolves when every socket is closed. */
+  async close(): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    for (const pending of [...this.#pending.values()]) pending.destroy();
+    await closed;
+  }
+
+  #onConnection(raw: Socket): void {
+    const { maxPending, handshakeTimeoutMs } = this.#options;
+    // An error of the raw socket is reported through its TLS socket as well.
+    raw.on('error', () => undefined);
+    if (this.#pending.size >= maxPending || raw.remotePort === undefined) {
+      raw.destroy();
+      return;
+    }
+    const key = keyOf(raw);
+    const pending = new PendingSocket(raw, handshakeTimeoutMs, () => this.#pending.delete(key));
+    this.#pending.set(key, pending);
+  }
+
+  #onSecure(socket: TLSSocket): void {
+    const pending = this.#pending.get(keyOf(socket));
+    if (pending === undefined) socket.destroy();
+    else this.#options.onSecure(socket, pending);
+  }
+}
+
+const listenHints: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'another server uses it; choose another port, or stop that server (ss -ltnp)',
+  EADDRNOTAVAIL: 'this machine has no such address; choose one that `ip addr` shows',
+  EACCES: 'ports below 1024 need privileges; choose another port',
+  ENOTFOUND: 'the name cannot be resolved; give an address',
+};
+
+function listenError(cause: Error, host: string, port: number): VerbenaError {
+  const hint = listenHints[codeOf(cause) ?? ''] ?? messageOf(cause);
+  return new VerbenaError('ERR_VERBENA_LISTEN', `cannot listen on ${host} port ${port}: ${hint}`, {
+    cause,
+  });
+}

@@ -1,0 +1,126 @@
+// The server's options: what they mean, their defaults, and their check.
+import type { RequestHandler } from '../connection/responder.js';
+import {
+  MAX_TIMEOUT_MS,
+  integerOption,
+  numberOption,
+  slotBytesOption,
+  stringOption,
+} from '../connection/option-checks.js';
+import { VerbenaError } from '../errors.js';
+import { limits } from '../handshake/messages.js';
+import type { Pem } from '../handshake/tls.js';
+import type { DeviceOptions } from '../rdma/device.js';
+import type { Session } from './session.js';
+import { MAX_SLOTS } from './slot-map.js';
+
+/** Options of `createServer`. Bytes and milliseconds unless the name says otherwise. */
+export interface ServerOptions extends DeviceOptions {
+  /** Address to listen on for TLS; default `'127.0.0.1'`. */
+  readonly host?: string | undefined;
+  /** TCP port; 0 (default) takes a free one, see `server.address()`. */
+  readonly port?: number | undefined;
+  /** Certificate chain and private key, PEM. */
+  readonly cert: Pem;
+  readonly key: Pem;
+  /** Authorities of client certificates, PEM. */
+  readonly ca?: Pem | undefined;
+  /** Refuse clients without a certificate of one of `ca`; default false. */
+  readonly requestCert?: boolean | undefined;
+  /** Called for each request. What it returns is the response; what it throws is an error for that request only. */
+  readonly handler: RequestHandler<Session>;
+  /** Clients at once; default 2000. The device may allow fewer. */
+  readonly maxConnections?: number | undefined;
+  /** SENDs under way each way of a client at most, and receives posted; default 16. */
+  readonly slots?: number | undefined;
+  /** Size of one SEND; payloads up to 16 bytes less go without rendezvous. Divisible by 64; default 4096. */
+  readonly slotBytes?: number | undefined;
+  /** Memory of each session that its client reaches by one-sided operations; 0 for none, default 8192. */
+  readonly regionBytes?: number | undefined;
+  /** Largest request; default 64 MiB. */
+  readonly maxPayloadBytes?: number | undefined;
+  /** Requests of one client in work at once; default 100. */
+  readonly maxRequestsPerConnection?: number | undefined;
+  /** From TCP accept to the end of the set-up; then the socket is destroyed. Default 5000. */
+  readonly handshakeTimeoutMs?: number | undefined;
+  /** Sockets in the set-up at once; more are closed at once. Default 512. */
+  readonly maxPendingHandshakes?: number | undefined;
+  /** A client that is silent on TLS for so many seconds is gone; default 60. */
+  readonly keepaliveSec?: number | undefined;
+  /** A handler that takes longer is given up; default 5000. */
+  readonly requestTimeoutMs?: number | undefined;
+  /** A large response that the client has not read by then is withdrawn; default 30,000. */
+  readonly rendezvousTimeoutMs?: number | undefined;
+  /** Each step of the closing exchange; default 2000. */
+  readonly closeTimeoutMs?: number | undefined;
+  /** How long `drain` waits for the clients; default 10,000. */
+  readonly drainTimeoutMs?: number | undefined;
+}
+
+export type ResolvedServerOptions = {
+  readonly [
+    K in
+      | 'host'
+      | 'port'
+      | 'maxConnections'
+      | 'slots'
+      | 'slotBytes'
+      | 'regionBytes'
+      | 'maxPayloadBytes'
+      | 'maxRequestsPerConnection'
+      | 'handshakeTimeoutMs'
+      | 'maxPendingHandshakes'
+      | 'keepaliveSec'
+      | 'requestTimeoutMs'
+      | 'rendezvousTimeoutMs'
+      | 'closeTimeoutMs'
+      | 'drainTimeoutMs'
+  ]: NonNullable<ServerOptions[K]>;
+} & Pick<ServerOptions, 'handler' | 'devicePort' | 'gidIndex'>;
+
+const timeoutRange = { min: 1, max: MAX_TIMEOUT_MS };
+
+/** Checks every option; throws ERR_VERBENA_INVALID_OPTION that names the first wrong one. */
+export function resolveServerOptions(options: ServerOptions): ResolvedServerOptions {
+  if (typeof options.handler !== 'function') {
+    throw new VerbenaError('ERR_VERBENA_INVALID_OPTION', 'handler must be a function');
+  }
+  const timeout = (name: keyof ServerOptions & `${string}Ms`, fallback: number): number =>
+    numberOption(name, options[name], fallback, timeoutRange);
+  const integer = (
+    name: 'port' | 'maxConnections' | 'slots' | 'regionBytes' | 'maxPayloadBytes',
+    fallback: number,
+    range: { min: number; max: number },
+  ): number => integerOption(name, options[name], fallback, range);
+  return {
+    handler: options.handler,
+    devicePort: options.devicePort,
+    gidIndex: options.gidIndex,
+    host: stringOption('host', options.host, '127.0.0.1', 255),
+    port: integer('port', 0, { min: 0, max: 65_535 }),
+    maxConnections: integer('maxConnections', 2000, { min: 1, max: MAX_SLOTS }),
+    slots: integer('slots', 16, limits.slots),
+    slotBytes: slotBytesOption(options.slotBytes, 4096, limits.slotBytes),
+    regionBytes: integer('regionBytes', 8192, limits.regionBytes),
+    maxPayloadBytes: integer('maxPayloadBytes', 64 * 1024 * 1024, limits.payloadBytes),
+    maxRequestsPerConnection: integerOption(
+      'maxRequestsPerConnection',
+      options.maxRequestsPerConnection,
+      100,
+      limits.requests,
+    ),
+    maxPendingHandshakes: integerOption('maxPendingHandshakes', options.maxPendingHandshakes, 512, {
+      min: 1,
+      max: 65_536,
+    }),
+    keepaliveSec: numberOption('keepaliveSec', options.keepaliveSec, 60, {
+      min: 0.05,
+      max: 86_400,
+    }),
+    handshakeTimeoutMs: timeout('handshakeTimeoutMs', 5000),
+    requestTimeoutMs: timeout('requestTimeoutMs', 5000),
+    rendezvousTimeoutMs: timeout('rendezvousTimeoutMs', 30_000),
+    closeTimeoutMs: timeout('closeTimeoutMs', 2000),
+    drainTimeoutMs: timeout('drainTimeoutMs', 10_000),
+  };
+}

@@ -1,0 +1,354 @@
+// One client on the server: its set-up step by step, its life, and the undoing of every step whatever ends it.
+import { EventEmitter } from 'node:events';
+import type { TLSSocket } from 'node:tls';
+import type { EndpointUser } from '../connection/endpoint.js';
+import { MessageType, type MessageHeader } from '../connection/header.js';
+import { Responder } from '../connection/responder.js';
+import { UndoStack } from '../connection/undo-stack.js';
+import { within } from '../connection/within.js';
+import { VerbenaError, toVerbenaError } from '../errors.js';
+import { ControlChannel, type ControlListener } from '../handshake/control-channel.js';
+import { ControlSession, type SessionHooks } from '../handshake/control-session.js';
+import type { ControlMessage, Hello } from '../handshake/messages.js';
+import { exportProofKey, makeProof, proofMatches } from '../handshake/proof.js';
+import { checkAlpn } from '../handshake/tls.js';
+import {
+  familiesOf,
+  openSessionResources,
+  type ServerResources,
+  type SessionResources,
+} from './session-resources.js';
+
+/** Native refusals that mean "not now" rather than "never". */
+const exhaustion: ReadonlySet<unknown> = new Set([
+  'ENOMEM',
+  'EAGAIN',
+  'EMFILE',
+  'ENFILE',
+  'ENOSPC',
+]);
+const RETRY_AFTER_MS = 1000;
+
+export interface SessionEvents {
+  /** The client wrote to the region with an immediate: its value, and the number of bytes written. */
+  immediate: [value: number, byteLength: number];
+}
+
+/** A connected client. */
+export interface Session extends EventEmitter<SessionEvents> {
+  /** Unique among the server's live sessions; not reused soon. */
+  readonly id: number;
+  /** What the client calls itself; not verified. */
+  readonly name: string;
+  /** Address and port of the client's TLS connection. */
+  readonly remoteAddress: string;
+  /** First packet sequence number of each direction, 24 bits. */
+  readonly localPsn: number;
+  readonly remotePsn: number;
+  /** Number of the server's queue pair for this client, 24 bits. */
+  readonly qpn: number;
+  readonly isOpen: boolean;
+  /** Requests whose handler has not answered. */
+  readonly requestsInWork: number;
+  /**
+   * What the client writes and reads with one-sided operations: plain memory without locks. Empty when the session has no
+   * region.
+   */
+  readonly region: Uint8Array;
+  /** Finishes requests in work, closes in order; resolves when everything of the session is released. */
+  close(): Promise<void>;
+}
+
+/** What a session needs of its server. */
+export interface SessionHost extends ServerResources<ServerSession> {
+  readonly isDraining: boolean;
+  onSessionReady(session: ServerSession): void;
+  /** The set-up failed; everything of it is undone, except for `failures`. */
+  onSetupFailed(session: ServerSession, error: VerbenaError, failures: unknown[]): void;
+  onSessionEnded(session: ServerSession, reason: VerbenaError, failures: unknown[]): void;
+  onHandlerError(session: Session, error: unknown): void;
+}
+
+/** What the set-up has agreed on, as the proofs cover it. */
+interface Agreement {
+  readonly hello: Hello;
+  readonly helloRaw: Uint8Array;
+  readonly welcomeRaw: Uint8Array;
+  readonly resources: SessionResources;
+}
+
+export class ServerSession
+  extends EventEmitter<SessionEvents>
+  implements Session, ControlListener, EndpointUser, SessionHooks
+{
+  readonly remoteAddress: string;
+  readonly #host: SessionHost;
+  readonly #socket: TLSSocket;
+  readonly #channel: ControlChannel;
+  readonly #undo = new UndoStack();
+  readonly #onSetupOver: () => void;
+  #isSetupOver = false;
+  #agreement: Agreement | undefined;
+  #responder: Responder<Session> | undefined;
+  #control: ControlSession | undefined;
+
+  /** `onSetupOver` is called once, when the session is ready or has failed. */
+  constructor(host: SessionHost, socket: TLSSocket, onSetupOver: () => void) {
+    super();
+    this.#host = host;
+    this.#socket = socket;
+    this.#onSetupOver = onSetupOver;
+    this.remoteAddress = `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`;
+    this.#channel = new ControlChannel(socket, this);
+  }
+
+  /** Checks what TLS left open; a peer that is not welcome is refused. */
+  start(): void {
+    try {
+      checkAlpn(this.#socket);
+      if (this.#host.isDraining) throw drainingError();
+    } catch (error) {
+      this.failSetup(toVerbenaError(error, 'ERR_VERBENA_INTERNAL'));
+    }
+  }
+
+  get id(): number {
+    return this.#agreement?.resources.id ?? 0;
+  }
+
+  get name(): string {
+    return this.#agreement?.hello.name ?? '';
+  }
+
+  get localPsn(): number {
+    return this.#agreement?.resources.localPsn ?? 0;
+  }
+
+  get remotePsn(): number {
+    return this.#agreement?.hello.endpoint.psn ?? 0;
+  }
+
+  get qpn(): number {
+    return this.#agreement?.resources.endpoint.qp.qpn ?? 0;
+  }
+
+  get isOpen(): boolean {
+    return this.#control?.isOpen ?? false;
+  }
+
+  get requestsInWork(): number {
+    return this.#responder?.open ?? 0;
+  }
+
+  get region(): Uint8Array {
+    const { region, endpoint } = this.#agreement?.resources ?? {};
+    if (region === undefined || endpoint === undefined) return new Uint8Array(0);
+    return endpoint.qp.exposeToUser(region);
+  }
+
+  async close(): Promise<void> {
+    await this.#control?.close('the server closed the session');
+  }
+
+  /** Like `close`, but gives requests in work up. */
+  async closeNow(reason: VerbenaError): Promise<void> {
+    this.#responder?.refuseNew();
+    this.#responder?.abortAll(reason);
+    if (this.#control !== undefined) await this.#control.close(reason.message);
+    else await this.abort(reason);
+  }
+
+  /** Ends at once, without a word; resolves when everything is released. */
+  async abort(reason: VerbenaError): Promise<void> {
+    if (this.#control === undefined) this.failSetup(reason);
+    else this.#control.abort(reason);
+    await this.#undo.run();
+  }
+
+  sendDrain(timeoutMs: number): void {
+    this.#control?.sendDrain(timeoutMs);
+  }
+
+  /** Refuses a client that is not set up yet. `atOnce`: its deadline is over, the socket goes now. */
+  failSetup(error: VerbenaError, atOnce = false): void {
+    if (this.#isSetupOver) return;
+    const isMismatch = error.code === 'ERR_VERBENA_GID_FAMILY_MISMATCH';
+    this.#channel.refuse(error, isMismatch ? { families: familiesOf(this.#host) } : {});
+    if (atOnce) this.#socket.destroySoon();
+    this.onControlEnd(error);
+  }
+
+  // ControlListener: the set-up. Once the session is ready, ControlSession listens instead.
+
+  onControlMessage(message: ControlMessage, raw: Buffer): void {
+    if (message.type === 'keepalive') return;
+    if (message.type !== 'hello' || this.#agreement !== undefined) {
+      throw new VerbenaError(
+        'ERR_VERBENA_UNEXPECTED_MESSAGE',
+        `a '${message.type}' message is not expected during the set-up`,
+      );
+    }
+    try {
+      this.#onHello(message, raw);
+    } catch (error) {
+      this.failSetup(toRefusal(error));
+    }
+  }
+
+  onControlEnd(error: VerbenaError): void {
+    if (this.#isSetupOver) return;
+    this.#setupIsOver();
+    void this.#undo.run().then((failures) => this.#host.onSetupFailed(this, error, failures));
+  }
+
+  #onHello(hello: Hello, helloRaw: Buffer): void {
+    if (this.#host.isDraining) throw drainingError();
+    this.#channel.allowLargeFrames();
+    const resources = openSessionResources(this.#host, this, this, hello, this.#undo);
+    const welcomeRaw = this.#channel.send(resources.welcome);
+    this.#agreement = { hello, helloRaw, welcomeRaw, resources };
+  }
+
+  // EndpointUser: what arrives through RDMA.
+
+  onMessage(header: MessageHeader, at: number): void {
+    const responder = this.#responder;
+    if (responder === undefined) {
+      this.#onProof(header, at);
+      return;
+    }
+    switch (header.type) {
+      case MessageType.request:
+        responder.onRequest(header, at);
+        return;
+      case MessageType.cancel:
+        responder.onCancel(header);
+        return;
+      case MessageType.rendezvous:
+        responder.onOffer(header, at);
+        return;
+      case MessageType.rendezvousDone:
+        responder.onOfferDone(header);
+        return;
+      default:
+        this.#agreement?.resources.endpoint.failProtocol(
+          `a client sent a message of type ${header.type}`,
+        );
+    }
+  }
+
+  onImmediate(value: number, byteLength: number): void {
+    this.emit('immediate', value, byteLength);
+  }
+
+  onWritable(): void {
+    // Responses wait in the send queue itself; nothing waits here.
+  }
+
+  onFailure(error: VerbenaError): void {
+    if (this.#control === undefined) this.failSetup(error);
+    else this.#control.queuePairFailed(error);
+  }
+
+  #onProof(header: MessageHeader, at: number): void {
+    const agreement = this.#agreement;
+    if (agreement === undefined || this.#isSetupOver) return;
+    const { helloRaw, welcomeRaw, resources } = agreement;
+    const { endpoint } = resources;
+    const key = exportProofKey(this.#socket);
+    const expected = makeProof(key, 'client', helloRaw, welcomeRaw);
+    const received = endpoint.bytes.subarray(at, at + header.length);
+    if (header.type !== MessageType.proof || !proofMatches(expected, received)) {
+      this.failSetup(
+        new VerbenaError(
+          'ERR_VERBENA_PROOF_MISMATCH',
+          'the queue pair does not belong to this TLS session',
+        ),
+      );
+      return;
+    }
+    endpoint.send(MessageType.proof, 0, 0, 0, makeProof(key, 'server', helloRaw, welcomeRaw));
+    this.#becomeReady(agreement);
+  }
+
+  #becomeReady({ hello, resources }: Agreement): void {
+    const { options } = this.#host;
+    const { endpoint, region, welcome } = resources;
+    this.#responder = new Responder<Session>({
+      endpoint,
+      session: this,
+      handler: options.handler,
+      maxRequests: welcome.maxRequests,
+      timeoutMs: options.requestTimeoutMs,
+      maxPayloadBytes: options.maxPayloadBytes,
+      maxResponseBytes: hello.maxPayloadBytes,
+      rendezvousTimeoutMs: options.rendezvousTimeoutMs,
+      onHandlerError: (error) => this.#host.onHandlerError(this, error),
+    });
+    this.#setupIsOver();
+    this.#control = new ControlSession(this.#channel, this, {
+      keepaliveSec: welcome.keepaliveSec,
+      closeTimeoutMs: options.closeTimeoutMs,
+    });
+    void this.#control.ended.then(async (reason) => {
+      this.#host.onSessionEnded(this, reason, await this.#undo.run());
+    });
+    this.#channel.send({
+      type: 'ready',
+      ...(region === undefined ? {} : { region: { rkey: region.rkey, length: region.length } }),
+    });
+    this.#host.onSessionReady(this);
+  }
+
+  #setupIsOver(): void {
+    this.#isSetupOver = true;
+    this.#onSetupOver();
+  }
+
+  // SessionHooks: the life after the set-up.
+
+  async quiesce(byPeer: boolean): Promise<void> {
+    const responder = this.#responder;
+    if (responder === undefined) return;
+    responder.refuseNew();
+    if (!byPeer) await within(responder.idle(), this.#host.options.closeTimeoutMs);
+    responder.abortAll(drainingError());
+  }
+
+  async teardown(error: VerbenaError): Promise<void> {
+    this.#responder?.shutdown(error);
+    await this.#undo.run();
+  }
+
+  queuePairState(): string | undefined {
+    return this.#agreement?.resources.endpoint.qp.state();
+  }
+
+  onDrain(): void {
+    throw new VerbenaError('ERR_VERBENA_UNEXPECTED_MESSAGE', 'only a server drains');
+  }
+}
+
+/** What clients are told while the server stops. */
+export function drainingError(): VerbenaError {
+  return new VerbenaError('ERR_VERBENA_DRAINING', 'the server is about to stop', {
+    retryAfterMs: RETRY_AFTER_MS,
+  });
+}
+
+/** What the client is told: device refusals are exhaustion, everything unforeseen is internal. */
+function toRefusal(thrown: unknown): VerbenaError {
+  const error = toVerbenaError(thrown, 'ERR_VERBENA_INTERNAL');
+  const isExhausted =
+    exhaustion.has(errnoNameOf(thrown)) || exhaustion.has(errnoNameOf(error.cause));
+  if (error.code !== 'ERR_VERBENA_NO_MEMORY' && !isExhausted) return error;
+  return new VerbenaError(
+    'ERR_VERBENA_RESOURCE_EXHAUSTED',
+    `the server's device has no room for another client (${error.message})`,
+    { cause: thrown, retryAfterMs: RETRY_AFTER_MS },
+  );
+}
+
+function errnoNameOf(thrown: unknown): unknown {
+  return thrown instanceof Error && 'errnoName' in thrown ? thrown.errnoName : undefined;
+}
