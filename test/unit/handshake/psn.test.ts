@@ -1,0 +1,39 @@
+// Packet sequence numbers: 24 bits, never shared by two live sessions.
+import { describe, expect, it } from 'vitest';
+import { PsnSet, drawPsn } from '../../../src/handshake/psn.js';
+
+describe('drawPsn', () => {
+  it('draws from all of the 24 bits', () => {
+    let lowest = Infinity;
+    let highest = 0;
+    for (let draw = 0; draw < 5000; draw++) {
+      const psn = drawPsn();
+      lowest = Math.min(lowest, psn);
+      highest = Math.max(highest, psn);
+    }
+    expect(lowest).toBeGreaterThanOrEqual(0);
+    expect(lowest).toBeLessThan(2 ** 24 / 100);
+    expect(highest).toBeLessThan(2 ** 24);
+    expect(highest).toBeGreaterThan(2 ** 24 - 2 ** 24 / 100);
+  });
+});
+
+describe('PsnSet', () => {
+  it('refuses a number that is live, until it is freed', () => {
+    const set = new PsnSet();
+    set.claim(7);
+    expect(() => set.claim(7)).toThrow(expect.objectContaining({ code: 'ERR_VERBENA_PSN_IN_USE' }));
+    set.free(7);
+    set.claim(7);
+    expect(set.size).toBe(1);
+  });
+
+  it('draws again while the number is live', () => {
+    const set = new PsnSet();
+    set.claim(1);
+    set.claim(2);
+    const numbers = [1, 2, 1, 3];
+    expect(set.draw(() => numbers.shift() ?? 0)).toBe(3);
+    expect(() => set.claim(3)).toThrow();
+  });
+});
