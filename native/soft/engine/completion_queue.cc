@@ -18,8 +18,9 @@ CompletionQueue::Push CompletionQueue::push(const ibv_wc& completion, bool solic
     if (failed_) return Push::kOverflow;
     ring_[(head_ + count) % ring_.size()] = completion;
     count_.store(count + 1, std::memory_order_release);
-    notify = armed_ == Armed::kAny || (armed_ == Armed::kSolicited && solicited);
-    if (notify) armed_ = Armed::kNo;
+    const Armed armed = armed_.load(std::memory_order_relaxed);
+    notify = armed == Armed::kAny || (armed == Armed::kSolicited && solicited);
+    if (notify) armed_.store(Armed::kNo, std::memory_order_relaxed);
   }
   if (notify && listener_ != nullptr) listener_->on_completion_event(*this);
   return Push::kStored;
@@ -40,8 +41,8 @@ int CompletionQueue::poll(int count, ibv_wc* completions) {
 
 void CompletionQueue::request_notify(bool solicited_only) {
   const std::lock_guard lock(mutex_);
-  if (armed_ == Armed::kAny) return;  // the wider request stays
-  armed_ = solicited_only ? Armed::kSolicited : Armed::kAny;
+  if (armed_.load(std::memory_order_relaxed) == Armed::kAny) return;  // the wider request stays
+  armed_.store(solicited_only ? Armed::kSolicited : Armed::kAny, std::memory_order_relaxed);
 }
 
 bool CompletionQueue::resize(uint32_t depth) {

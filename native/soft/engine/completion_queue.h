@@ -31,6 +31,9 @@ class CompletionQueue {
   // False when more entries are waiting than `depth`.
   bool resize(uint32_t depth);
 
+  // Whether an event was requested and has not been raised: the program means to sleep.
+  bool armed() const { return armed_.load(std::memory_order_relaxed) != Armed::kNo; }
+
   uint32_t depth() const { return static_cast<uint32_t>(ring_.size()); }
   void* owner() const { return owner_; }
 
@@ -40,9 +43,9 @@ class CompletionQueue {
   mutable std::mutex mutex_;
   std::vector<ibv_wc> ring_;
   uint32_t head_ = 0;
-  std::atomic<uint32_t> count_{
-      0};  // written under the mutex; read without it to answer an empty poll
-  Armed armed_ = Armed::kNo;
+  // Written under the mutex; read without it to answer an empty poll.
+  std::atomic<uint32_t> count_{0};
+  std::atomic<Armed> armed_{Armed::kNo};  // written under the mutex
   bool failed_ = false;
   CompletionListener* listener_;
   void* owner_;
