@@ -42,20 +42,44 @@ Lane::Lane(const Settings& settings)
       receive_batch_(*socket_, capture_.get()),
       sink_(transmit_batch_),
       events_(make_event_sink()),
-      engine_(engine_options(*socket_), random_, *events_, *counters_) {
+      engine_(engine_options(*socket_), random_, *events_, *counters_),
+      thread_(*this) {
   const Link link = find_link(settings, address());
   interface_index_ = link.interface_index;
   active_mtu_ = link.mtu;
+  io::Failure failure;
+  if (!thread_.start(failure)) throw OpenFailure{failure};
 }
 
-void Lane::poll(const engine::CompletionQueue&) {
-  const std::unique_lock lock(mutex_, std::try_to_lock);
-  if (lock) drive(io::monotonic_now());
+// A program that polls an armed queue looks once more before it sleeps, and no poll follows: the
+// thread watches then.
+void Lane::poll(const engine::CompletionQueue& queue) {
+  const engine::TimeNs now = io::monotonic_now();
+  {
+    const std::unique_lock lock(mutex_, std::try_to_lock);
+    if (lock) {
+      drive_locked(now);
+      thread_.timer_set(engine_.next_timeout());
+    }
+  }
+  if (queue.armed()) {
+    thread_.hand_over();
+  } else {
+    thread_.note_poll(now);
+  }
 }
 
-void Lane::hand_over() {}
+bool Lane::drive() {
+  const std::lock_guard lock(mutex_);
+  return drive_locked(io::monotonic_now());
+}
 
-bool Lane::drive(engine::TimeNs now) {
+engine::TimeNs Lane::next_deadline() {
+  const std::lock_guard lock(mutex_);
+  return engine_.next_timeout();
+}
+
+bool Lane::drive_locked(engine::TimeNs now) {
   bool busy = receive(now);
   if (engine_.next_timeout() <= now) {
     engine_.on_timeout(now);

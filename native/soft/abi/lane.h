@@ -12,6 +12,7 @@
 #include "soft/abi/random.h"
 #include "soft/abi/settings.h"
 #include "soft/engine/engine.h"
+#include "soft/io/device_thread.h"
 #include "soft/io/fault_injector.h"
 #include "soft/io/fork_guard.h"
 #include "soft/io/packet_capture.h"
@@ -22,7 +23,7 @@
 namespace verbena::soft {
 
 // Lock order: lane, then completion queue, then event queue.
-class Lane {
+class Lane : private io::Progress {
  public:
   const wire::Address& address() const { return socket_->address(); }
   ibv_mtu active_mtu() const { return active_mtu_; }
@@ -43,6 +44,7 @@ class Lane {
     const std::lock_guard lock(mutex_);
     const int result = body(engine_);
     transmit(io::monotonic_now());
+    thread_.timer_set(engine_.next_timeout());
     return result;
   }
 
@@ -50,7 +52,7 @@ class Lane {
   // does so now.
   void poll(const engine::CompletionQueue& queue);
   // The program is about to sleep: the device's own thread watches from now on.
-  void hand_over();
+  void hand_over() { thread_.hand_over(); }
 
  private:
   friend class LaneReference;
@@ -72,8 +74,13 @@ class Lane {
   // Throws OpenFailure.
   explicit Lane(const Settings& settings);
 
+  // For the device's thread; these lock the lane.
+  bool drive() override;
+  engine::TimeNs next_deadline() override;
+  int socket_fd() const override { return socket_->fd(); }
+
   // All with the lane locked.
-  bool drive(engine::TimeNs now);
+  bool drive_locked(engine::TimeNs now);
   bool receive(engine::TimeNs now);
   void accept(engine::TimeNs now, const io::Datagram& datagram);
   void transmit(engine::TimeNs now);
@@ -99,6 +106,8 @@ class Lane {
   std::mutex mutex_;
   engine::Engine engine_;
   int references_ = 0;  // guarded by the registry
+  // Last, so that it stops before anything else goes.
+  io::DeviceThread thread_;
 };
 
 // Keeps the process's lane open; the first opens it, the last closes it. Throws OpenFailure.
