@@ -1,0 +1,176 @@
+// Runs the device's thread between WATCH and STANDBY.
+
+#include "soft/io/device_thread.h"
+
+#include <linux/futex.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+
+namespace verbena::io {
+namespace {
+
+constexpr char kThreadName[] = "verbena-soft";  // 15 letters at most
+
+// Until `deadline` of CLOCK_MONOTONIC, or a wake-up, or at once if the word is not `expected`.
+void futex_wait_until(std::atomic<uint32_t>& word, uint32_t expected, TimeNs deadline) {
+  const timespec until = to_timespec(deadline);
+  syscall(SYS_futex, &word, FUTEX_WAIT_BITSET_PRIVATE, expected, &until, nullptr,
+          FUTEX_BITSET_MATCH_ANY);
+}
+
+void futex_wake_one(std::atomic<uint32_t>& word) {
+  syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+}
+
+void count(std::atomic<uint64_t>& counter) {
+  counter.fetch_add(1, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+DeviceThread::DeviceThread(Progress& progress, const StandbyPolicy::Times& times)
+    : progress_(progress), policy_(times) {}
+
+DeviceThread::~DeviceThread() {
+  stop();
+  if (event_fd_ >= 0) close(event_fd_);
+}
+
+bool DeviceThread::start(Failure& failure) {
+  if (running_) return true;
+  if (event_fd_ < 0) event_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (event_fd_ < 0) {
+    failure = {errno, std::string("cannot make an eventfd for the device's thread: ") +
+                          std::strerror(errno) + "; see `ulimit -n`"};
+    return false;
+  }
+  stopping_.store(false);
+  // The program's signal handlers are none of this thread's business: it inherits a full mask.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const int error = pthread_create(&thread_, nullptr, &DeviceThread::entry, this);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (error != 0) {
+    failure = {error, std::string("cannot start the device's thread: ") + std::strerror(error) +
+                          "; see `ulimit -u` and the limits of the container"};
+    return false;
+  }
+  running_ = true;
+  return true;
+}
+
+void DeviceThread::stop() {
+  // A forked child has this object but not the thread: there is nothing to join.
+  if (!running_ || fork_guard_.in_child()) return;
+  stopping_.store(true);
+  wake_standby();
+  wake_watch();
+  pthread_join(thread_, nullptr);
+  running_ = false;
+}
+
+void DeviceThread::hand_over() {
+  if (fork_guard_.in_child()) return;
+  // The thread raises its flag and then reads this; here it is the other way round. One of the two
+  // sees the other.
+  last_poll_.store(0);
+  wake_standby();
+}
+
+void DeviceThread::wake_standby() {
+  if (in_standby_.load() == 0) return;
+  if (in_standby_.exchange(0) != 0) futex_wake_one(in_standby_);
+}
+
+void DeviceThread::timer_set(TimeNs deadline) {
+  if (deadline < sleeping_until_.load() && !fork_guard_.in_child()) wake_watch();
+}
+
+void DeviceThread::wake_watch() {
+  const uint64_t one = 1;
+  // EAGAIN alone is possible: the counter is full, and the thread will wake up anyway.
+  [[maybe_unused]] const ssize_t written = write(event_fd_, &one, sizeof one);
+}
+
+void* DeviceThread::entry(void* self) {
+  pthread_setname_np(pthread_self(), kThreadName);
+  // Timers here are in the tens of microseconds, as much as the default slack.
+  prctl(PR_SET_TIMERSLACK, 1000);
+  static_cast<DeviceThread*>(self)->run();
+  return nullptr;
+}
+
+void DeviceThread::run() {
+  while (!stopping_.load()) {
+    if (policy_.stands_by(monotonic_now(), last_poll_.load())) {
+      stand_by();
+    } else {
+      watch();
+    }
+  }
+}
+
+void DeviceThread::watch() {
+  do {
+    count(counters_.drives);
+    if (!progress_.drive()) {
+      sleep_in_watch();
+      return;
+    }
+  } while (!stopping_.load() && !policy_.stands_by(monotonic_now(), last_poll_.load()));
+}
+
+void DeviceThread::sleep_in_watch() {
+  // Published before the deadline is read: a timer set before the read is seen, one set after it
+  // wakes.
+  sleeping_until_.store(kNever);
+  const TimeNs deadline = progress_.next_deadline();
+  sleeping_until_.store(deadline);
+  pollfd sources[] = {{progress_.socket_fd(), POLLIN, 0}, {event_fd_, POLLIN, 0}};
+  timespec timeout;
+  if (deadline != kNever) timeout = to_timespec(std::max<TimeNs>(0, deadline - monotonic_now()));
+  const int ready = ppoll(sources, 2, deadline == kNever ? nullptr : &timeout, nullptr);
+  sleeping_until_.store(0);
+  count(counters_.wakeups);
+  if (ready > 0 && sources[1].revents != 0) {
+    uint64_t events;
+    [[maybe_unused]] const ssize_t taken = read(event_fd_, &events, sizeof events);
+  }
+}
+
+void DeviceThread::stand_by() {
+  count(counters_.standbys);
+  const TimeNs since = monotonic_now();
+  TimeNs last_poll;
+  for (;;) {
+    in_standby_.store(1);
+    last_poll = last_poll_.load();
+    const TimeNs end = policy_.standby_end(last_poll);
+    if (stopping_.load() || end <= monotonic_now()) break;
+    futex_wait_until(in_standby_, 1, end);
+    count(counters_.wakeups);
+  }
+  in_standby_.store(0);
+  if (last_poll == 0) {
+    policy_.on_handed_over();
+    return;
+  }
+  const bool waiting = packets_waiting();
+  if (waiting) count(counters_.overdue);
+  policy_.on_expired(monotonic_now(), since, waiting);
+}
+
+bool DeviceThread::packets_waiting() const {
+  pollfd source{progress_.socket_fd(), POLLIN, 0};
+  return poll(&source, 1, 0) > 0;
+}
+
+}  // namespace verbena::io

@@ -1,0 +1,90 @@
+// The device's own thread: drives the lane while no thread of the program does.
+#pragma once
+
+#include <pthread.h>
+
+#include <atomic>
+#include <cstdint>
+
+#include "soft/io/clock.h"
+#include "soft/io/failure.h"
+#include "soft/io/fork_guard.h"
+#include "soft/io/standby_policy.h"
+
+namespace verbena::io {
+
+// What the thread drives. Called on the device's thread only.
+class Progress {
+ public:
+  virtual ~Progress() = default;
+  // Handles a bounded number of packets and every timer that is due; true when it did any work. It
+  // waits for the lane's lock: if it gave up, the thread would spin on a readable socket.
+  virtual bool drive() = 0;
+  // When the earliest timer is due, kNever if there is none; read with the lane locked.
+  virtual TimeNs next_deadline() = 0;
+  virtual int socket_fd() const = 0;
+};
+
+struct DeviceThreadCounters {
+  std::atomic<uint64_t> wakeups{0};
+  std::atomic<uint64_t> drives{0};
+  std::atomic<uint64_t> standbys{0};
+  // Standbys that ended with packets waiting for a program that did not poll.
+  std::atomic<uint64_t> overdue{0};
+};
+
+// Two states. WATCH: asleep on the socket, for as long as the next timer allows; an idle device
+// costs no wake-ups. STANDBY, while the program polls: asleep away from the socket, so that packets
+// wake nobody twice.
+class DeviceThread {
+ public:
+  explicit DeviceThread(Progress& progress, const StandbyPolicy::Times& times = {});
+  // Stops.
+  ~DeviceThread();
+  DeviceThread(const DeviceThread&) = delete;
+  DeviceThread& operator=(const DeviceThread&) = delete;
+
+  // Does nothing if the thread runs. Neither may run at the same time as another, nor with the lane
+  // locked.
+  bool start(Failure& failure);
+  void stop();
+
+  // A thread of the program has driven the lane. Costs one store.
+  void note_poll(TimeNs now) { last_poll_.store(now, std::memory_order_relaxed); }
+  // A thread of the program that polled is about to sleep. A system call only if the thread is in
+  // STANDBY.
+  void hand_over();
+  // A timer was set, with the lane locked. A system call only if the thread would sleep past it.
+  void timer_set(TimeNs deadline);
+
+  const DeviceThreadCounters& counters() const { return counters_; }
+
+ private:
+  static void* entry(void* self);
+  void run();
+  void watch();
+  void sleep_in_watch();
+  void stand_by();
+  bool packets_waiting() const;
+  void wake_watch();
+  void wake_standby();
+
+  Progress& progress_;
+  StandbyPolicy policy_;  // of the thread alone
+  ForkGuard fork_guard_;
+  int event_fd_ = -1;
+  pthread_t thread_{};
+  bool running_ = false;
+  std::atomic<bool> stopping_{false};
+
+  // 0 after a hand-over.
+  std::atomic<TimeNs> last_poll_{0};
+  // A futex: 1 while the thread sleeps, or is about to, in STANDBY.
+  std::atomic<uint32_t> in_standby_{0};
+  // Until when the thread sleeps in WATCH; 0 when it is awake and will read the deadline before it
+  // sleeps.
+  std::atomic<TimeNs> sleeping_until_{0};
+  DeviceThreadCounters counters_;
+};
+
+}  // namespace verbena::io
