@@ -73,9 +73,9 @@ async function pingAll(
   const payload = new Uint8Array(options.size);
   while (tally.sent < options.count && !stop.aborted && connection.isOpen) {
     if (tally.sent > 0 && options.interval > 0) {
-      // Interrupted, the sleep rejects; the loop's condition then ends the run.
-      await sleep(options.interval, undefined, { signal: stop }).catch(() => undefined);
-      if (stop.aborted) break;
+      // Interrupted, the sleep rejects.
+      const rested = await sleep(options.interval, true, { signal: stop }).catch(() => false);
+      if (!rested) break;
     }
     tally.sent += 1;
     try {

@@ -46,8 +46,10 @@ async function readPem(path: string, what: string): Promise<string> {
   }
 }
 
-async function readCredentials(config: ServeConfig, log: Logger): Promise<Credentials> {
-  const { cert, key, devCert, host } = config;
+async function readCredentials(
+  { cert, key, devCert, host }: Pick<ServeConfig, 'cert' | 'key' | 'devCert' | 'host'>,
+  log: Logger,
+): Promise<Credentials> {
   if (devCert !== undefined) {
     if (cert !== undefined || key !== undefined) {
       throw new CliFailure('--dev-cert does not go with --cert and --key', {
@@ -85,33 +87,35 @@ function stopSignal(log: Logger): Promise<NodeJS.Signals> {
   });
 }
 
-function logSessions(server: Server, log: Logger): void {
+function logEvents(server: Server, log: Logger): void {
   server.on('session', ({ id, name, remoteAddress }) => {
     log.info({ session: id, name, remoteAddress }, 'client connected');
   });
-  server.on('sessionEnd', ({ id, name }, reason) => {
-    log.info({ session: id, name, reason }, 'client left');
+  server.on('sessionEnd', ({ id, name }, { code, message }) => {
+    log.info({ session: id, name, code, reason: message }, 'client left');
   });
-  server.on('error', (error) => log.error({ err: error }, error.message));
+  server.on('refused', ({ code, message }) =>
+    log.warn({ code, reason: message }, 'client refused'),
+  );
+  server.on('requestError', ({ id }, error) =>
+    log.error({ session: id, err: error }, 'handler failed'),
+  );
+  server.on('error', (error) => log.error({ code: error.code }, error.message));
 }
 
 /** Serves until told to stop; resolves with the exit code once everything is released. */
 export async function serveCommand(flags: Readonly<Record<string, string>>): Promise<number> {
   const config = await readConfig(flags);
+  const { softAddr, cert, key, devCert, logLevel, ...options } = config;
   // Written synchronously: what is logged before a crash is there to be read.
-  const log = pino({ level: config.logLevel }, pino.destination({ dest: 2, sync: true }));
+  const log = pino({ level: logLevel }, pino.destination({ dest: 2, sync: true }));
   const server = await createServer({
-    device: config.device,
-    softAddress: config.softAddr,
-    host: config.host,
-    port: config.port,
-    ...(await readCredentials(config, log)),
-    maxConnections: config.maxConnections,
-    regionBytes: config.regionBytes,
-    keepaliveSec: config.keepaliveSec,
+    ...options,
+    ...(await readCredentials({ cert, key, devCert, host: config.host }, log)),
+    softAddress: softAddr,
     handler: ({ payload }) => payload,
   });
-  logSessions(server, log);
+  logEvents(server, log);
   const stopped = stopSignal(log);
   const { address, port, family } = server.address();
   const where = family === 'IPv6' ? `[${address}]:${port}` : `${address}:${port}`;

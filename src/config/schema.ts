@@ -11,8 +11,12 @@ export interface ServeConfig {
   readonly key?: string | undefined;
   readonly devCert?: string | undefined;
   readonly maxConnections: number;
+  readonly maxRequestsPerConnection: number;
+  readonly maxPayloadBytes: number;
   readonly regionBytes: number;
+  readonly requestTimeoutMs: number;
   readonly keepaliveSec: number;
+  readonly drainTimeoutMs: number;
   readonly logLevel: (typeof logLevels)[number];
 }
 
@@ -60,6 +64,7 @@ function schemaOf(setting: Setting): z.ZodType {
     case 'count':
     case 'bytes':
     case 'seconds':
+    case 'milliseconds':
       return integer;
   }
 }
@@ -75,6 +80,7 @@ function allowed(setting: Setting): string {
     case 'count':
     case 'bytes':
     case 'seconds':
+    case 'milliseconds':
       return `a whole number from ${setting.min ?? 0} to ${setting.max ?? 65_535}`;
   }
 }

@@ -1,7 +1,8 @@
 // The settings of `verbena serve`: one table that names each one's key, flag, variable and default.
 
 /** What a value may be; `schema.ts` turns each kind into a check. */
-export type SettingKind = 'text' | 'path' | 'port' | 'count' | 'bytes' | 'seconds' | 'logLevel';
+export type SettingKind =
+  'text' | 'path' | 'port' | 'count' | 'bytes' | 'seconds' | 'milliseconds' | 'logLevel';
 
 export interface Setting {
   /** Key in the config file; the flag is its kebab-case form. */
@@ -63,17 +64,44 @@ export const serveSettings = [
     env: 'VERBENA_MAX_CONNECTIONS',
     default: 2000,
     min: 1,
-    max: 100_000,
+    max: 65_536,
     help: 'sessions at most; the next client is told to come back later',
+  },
+  {
+    key: 'maxRequestsPerConnection',
+    kind: 'count',
+    env: 'VERBENA_MAX_REQUESTS_PER_CONNECTION',
+    default: 100,
+    min: 1,
+    max: 4096,
+    help: 'requests of one client in work at once',
+  },
+  {
+    key: 'maxPayloadBytes',
+    kind: 'bytes',
+    env: 'VERBENA_MAX_PAYLOAD_BYTES',
+    default: 64 * 2 ** 20,
+    min: 1,
+    max: 2 ** 30,
+    help: 'largest request',
   },
   {
     key: 'regionBytes',
     kind: 'bytes',
     env: 'VERBENA_REGION_BYTES',
-    default: 65_536,
+    default: 8192,
     min: 0,
-    max: 2 ** 30,
-    help: 'largest region that a client may have on the server, in bytes; 0 grants none',
+    max: 2 ** 40,
+    help: 'memory of each session for one-sided operations; 0 for none',
+  },
+  {
+    key: 'requestTimeoutMs',
+    kind: 'milliseconds',
+    env: 'VERBENA_REQUEST_TIMEOUT_MS',
+    default: 5000,
+    min: 1,
+    max: 2 ** 31 - 1,
+    help: 'a request that takes longer is given up',
   },
   {
     key: 'keepaliveSec',
@@ -82,7 +110,16 @@ export const serveSettings = [
     default: 60,
     min: 1,
     max: 86_400,
-    help: 'seconds of silence after which a client is asked whether it lives',
+    help: 'a client that is silent for so long is gone',
+  },
+  {
+    key: 'drainTimeoutMs',
+    kind: 'milliseconds',
+    env: 'VERBENA_DRAIN_TIMEOUT_MS',
+    default: 10_000,
+    min: 1,
+    max: 2 ** 31 - 1,
+    help: 'how long clients may finish their work after SIGTERM',
   },
   {
     key: 'logLevel',

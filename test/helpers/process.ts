@@ -3,6 +3,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { resolve } from 'node:path';
+import { codeOf } from '../../src/errors.js';
 
 export const repository = resolve(import.meta.dirname, '../..');
 export const cli = resolve(repository, 'dist/cli/main.js');
@@ -36,6 +37,8 @@ export class TestProcess {
     const env = options.env ?? process.env;
     this.child = spawn(command, args, {
       env,
+      // A group of its own, so that what it started can be ended with it.
+      detached: true,
       cwd: options.cwd ?? repository,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
@@ -50,7 +53,7 @@ export class TestProcess {
     const timeoutMs = options.timeoutMs ?? 30_000;
     this.ended = new Promise((resolveEnded, reject) => {
       const timer = setTimeout(() => {
-        this.child.kill('SIGKILL');
+        this.#killGroup();
         reject(new Error(`${this.#describe()} did not end within ${timeoutMs} ms`));
       }, timeoutMs);
       this.child.once('error', reject);
@@ -83,13 +86,22 @@ export class TestProcess {
   /** The result of a process that must exit with status 0. */
   async succeeded(): Promise<Ended> {
     const ended = await this.ended;
-    if (ended.code !== 0) throw new Error(`${this.#describe()} failed: ${JSON.stringify(ended)}`);
-    return ended;
+    if (ended.code === 0) return ended;
+    throw new Error(`${this.#describe()} ended with ${String(ended.code ?? ended.signal)}`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.child.kill('SIGKILL');
+    this.#killGroup();
     await this.ended.catch(() => undefined);
+  }
+
+  #killGroup(): void {
+    try {
+      if (this.child.pid !== undefined) process.kill(-this.child.pid, 'SIGKILL');
+    } catch (error) {
+      // The whole group has ended already.
+      if (codeOf(error) !== 'ESRCH') throw error;
+    }
   }
 
   #wake(): void {

@@ -22,8 +22,12 @@ describe('serveConfig', () => {
       host: '127.0.0.1',
       port: 4791,
       maxConnections: 2000,
-      regionBytes: 65_536,
+      maxRequestsPerConnection: 100,
+      maxPayloadBytes: 67_108_864,
+      regionBytes: 8192,
+      requestTimeoutMs: 5000,
       keepaliveSec: 60,
+      drainTimeoutMs: 10_000,
       logLevel: 'info',
     });
   });
@@ -47,7 +51,7 @@ describe('serveConfig', () => {
     ['--port', { port: '65536' }, '0 to 65535'],
     ['--port', { port: '12x' }, '0 to 65535'],
     ['--port', { port: '1e3' }, '0 to 65535'],
-    ['--max-connections', { maxConnections: '0' }, '1 to 100000'],
+    ['--max-connections', { maxConnections: '0' }, '1 to 65536'],
     ['--log-level', { logLevel: 'loud' }, 'trace, debug, info'],
     ['--host', { host: '' }, 'not empty'],
   ])('names %s and what is allowed for %o', (flag, flags, allowed) => {
