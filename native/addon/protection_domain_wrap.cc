@@ -54,7 +54,9 @@ Napi::Value ProtectionDomainWrap::register_memory(const Napi::CallbackInfo& info
 
 void ProtectionDomainWrap::close() {
   if (pd_ == nullptr) return;
-  environment_->reaper.close_children(*this);
+  Reaper& reaper = environment_->reaper;
+  pd_->require_no_children("protection domain", "queue pairs", reaper.count_children(*this));
+  reaper.close_children(*this);
   pd_->close();
   pd_.reset();
   closed();

@@ -47,6 +47,11 @@ std::optional<verbs::Error> Reaper::close_all() {
   return first;
 }
 
+size_t Reaper::count_children(const Closable& owner) const {
+  const auto found = children_.find(&owner);
+  return found == children_.end() ? 0 : found->second.size();
+}
+
 void Reaper::close_children(const Closable& owner) {
   const auto found = children_.find(&owner);
   if (found == children_.end()) return;

@@ -62,6 +62,7 @@ class Reaper {
   /** Closes what was made from `owner`, newest first; tries all, then throws the first error. */
   void close_children(const Closable& owner);
 
+  size_t count_children(const Closable& owner) const;
   size_t count(Kind kind) const { return counts_[static_cast<size_t>(kind)]; }
 
  private:

@@ -2,6 +2,7 @@
 #include "verbs/completion_channel.h"
 
 #include <fcntl.h>
+#include <poll.h>
 
 #include <cerrno>
 #include <utility>
@@ -26,6 +27,11 @@ CompletionChannel::CompletionChannel(std::shared_ptr<Device> device)
 CompletionChannel::~CompletionChannel() {
   // Whoever wants the error calls close().
   if (channel_ != nullptr) functions_.destroy_comp_channel(channel_);
+}
+
+bool CompletionChannel::has_event() const {
+  pollfd asked{channel_->fd, POLLIN, 0};
+  return ::poll(&asked, 1, 0) > 0;
 }
 
 std::optional<uint64_t> CompletionChannel::next_event() {

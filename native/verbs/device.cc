@@ -87,9 +87,9 @@ Error no_such_device(const std::string& name, const DeviceList& devices, const F
   for (ibv_device* device : devices) {
     present += (present.empty() ? "" : ", ") + std::string(functions.get_device_name(device));
   }
-  return {code::kUnknownDevice, "There is no device named " + name + " in " + path + "; it offers " +
-                               (present.empty() ? "none" : present) +
-                               ". List devices with `ibv_devices`."};
+  return {code::kUnknownDevice, "There is no device named " + name + " in " + path +
+                                    "; it offers " + (present.empty() ? "none" : present) +
+                                    ". List devices with `ibv_devices`."};
 }
 
 void make_non_blocking(int fd) {

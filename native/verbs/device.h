@@ -29,8 +29,8 @@ class SharedContext;
 class Device : public Parent {
  public:
   /**
-   * Throws ERR_VERBENA_UNKNOWN_DEVICE when no device has the name, ERR_VERBENA_VERBS when it cannot be
-   * opened.
+   * Throws ERR_VERBENA_UNKNOWN_DEVICE when no device has the name, ERR_VERBENA_VERBS when it cannot
+   * be opened.
    */
   static std::shared_ptr<Device> open(Library& library, const std::string& name);
 

@@ -2,6 +2,7 @@
 // and a parent knows that it must not be closed yet.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <utility>
@@ -13,19 +14,21 @@ namespace verbena::verbs {
 /** Base of objects that others are created from. Confined to one thread. */
 class Parent {
  public:
-  bool has_children() const { return children_ > 0; }
-
-  /** Throws ERR_VERBENA_IN_USE; `what` names this object, `children` what may hang on it. */
-  void require_no_children(const std::string& what, const std::string& children) const {
-    if (children_ == 0) return;
-    throw Error(code::kInUse, "The " + what + " is in use by " + std::to_string(children_) +
+  /**
+   * Throws ERR_VERBENA_IN_USE; `what` names this object, `children` what may hang on it. Of the
+   * children, `own` are about to be closed and do not count.
+   */
+  void require_no_children(const std::string& what, const std::string& children,
+                           size_t own = 0) const {
+    if (children_ <= own) return;
+    throw Error(code::kInUse, "The " + what + " is in use by " + std::to_string(children_ - own) +
                                   " open object(s): close its " + children + " first.");
   }
 
  private:
   template <class P>
   friend class ChildOf;
-  int children_ = 0;
+  size_t children_ = 0;
 };
 
 /** Keeps the parent alive and counts as its child until released. */
