@@ -11,10 +11,10 @@
 
 #include "addon/js.h"
 #include "addon/reaper.h"
-#include "addon/slab.h"
 #include "util/slot_table.h"
 #include "verbs/memory_region.h"
 #include "verbs/queue_pair.h"
+#include "verbs/slab.h"
 
 namespace verbena::addon {
 
@@ -64,7 +64,7 @@ class Environment : public std::enable_shared_from_this<Environment> {
   std::shared_ptr<Reaper> shared_reaper() { return {shared_from_this(), &reaper}; }
 
   Reaper reaper;
-  SlabTable slabs;
+  verbs::SlabTable slabs;
   util::SlotTable<verbs::QueuePair> qps;
   util::SlotTable<verbs::MemoryRegion> mrs;
   std::list<PollGroup*> groups;

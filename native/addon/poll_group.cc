@@ -40,10 +40,10 @@ PollGroup::PollGroup(std::shared_ptr<Environment> environment,
       options_(options),
       on_completions_(std::move(on_completions)),
       channel_(std::make_shared<verbs::CompletionChannel>(device)),
-      completion_memory_(std::make_shared<Slab>(
+      completion_memory_(std::make_shared<verbs::Slab>(
           ring_bytes(options.completion_capacity, verbs::completion::kWords))),
-      post_memory_(
-          std::make_shared<Slab>(ring_bytes(options.post_capacity + 1, verbs::post::kWords))),
+      post_memory_(std::make_shared<verbs::Slab>(
+          ring_bytes(options.post_capacity + 1, verbs::post::kWords))),
       poller_(*channel_, options.empty_polls_before_arm, environment_->qps),
       posts_(reinterpret_cast<uint32_t*>(post_memory_->data()), options.post_capacity,
              environment_->qps, environment_->mrs) {}

@@ -65,8 +65,8 @@ class PollGroup : public std::enable_shared_from_this<PollGroup> {
   verbs::CqPoller& poller() { return poller_; }
   const verbs::PostRing& posts() const { return posts_; }
   const PollGroupStats& stats() const { return stats_; }
-  const std::shared_ptr<Slab>& completion_memory() const { return completion_memory_; }
-  const std::shared_ptr<Slab>& post_memory() const { return post_memory_; }
+  const std::shared_ptr<verbs::Slab>& completion_memory() const { return completion_memory_; }
+  const std::shared_ptr<verbs::Slab>& post_memory() const { return post_memory_; }
 
   /** Hands the post ring to the device; throws ERR_VERBENA_ARGUMENT for a ring that makes no sense.
    */
@@ -98,8 +98,8 @@ class PollGroup : public std::enable_shared_from_this<PollGroup> {
   PollGroupOptions options_;
   std::shared_ptr<JsCallback> on_completions_;
   std::shared_ptr<verbs::CompletionChannel> channel_;
-  std::shared_ptr<Slab> completion_memory_;
-  std::shared_ptr<Slab> post_memory_;
+  std::shared_ptr<verbs::Slab> completion_memory_;
+  std::shared_ptr<verbs::Slab> post_memory_;
   verbs::CqPoller poller_;
   verbs::PostRing posts_;
   util::SpinGovernor governor_;

@@ -9,7 +9,7 @@
 namespace verbena::addon {
 namespace {
 
-Napi::Uint32Array words_of(Environment& environment, const std::shared_ptr<Slab>& slab) {
+Napi::Uint32Array words_of(Environment& environment, const std::shared_ptr<verbs::Slab>& slab) {
   return Napi::Uint32Array::New(environment.env(), slab->bytes() / sizeof(uint32_t),
                                 to_array_buffer(environment, slab), 0);
 }

@@ -10,8 +10,8 @@ namespace {
 constexpr uint32_t kAllAccess = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE |
                                 IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC;
 
-std::shared_ptr<Slab> to_slab(const Environment& environment, const Napi::Value& value) {
-  std::shared_ptr<Slab> slab;
+std::shared_ptr<verbs::Slab> to_slab(const Environment& environment, const Napi::Value& value) {
+  std::shared_ptr<verbs::Slab> slab;
   if (value.IsArrayBuffer()) slab = environment.slabs.find(value.As<Napi::ArrayBuffer>().Data());
   if (slab == nullptr) {
     throw verbs::Error(verbs::code::kArgument,
@@ -44,7 +44,7 @@ const std::shared_ptr<verbs::ProtectionDomain>& ProtectionDomainWrap::require_op
 
 Napi::Value ProtectionDomainWrap::register_memory(const Napi::CallbackInfo& info) {
   const auto& pd = require_open();
-  const std::shared_ptr<Slab> slab = to_slab(*environment_, info[0]);
+  const std::shared_ptr<verbs::Slab> slab = to_slab(*environment_, info[0]);
   const size_t offset = to_integer(info[1], "offset", 0, slab->bytes() - 1);
   const size_t length = to_integer(info[2], "length", 1, slab->bytes() - offset);
   const uint32_t access = to_u32(info[3], "access", 0, kAllAccess);

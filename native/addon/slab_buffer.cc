@@ -6,7 +6,7 @@ namespace {
 
 struct Hold {
   std::shared_ptr<Environment> environment;
-  std::shared_ptr<Slab> slab;
+  std::shared_ptr<verbs::Slab> slab;
 };
 
 void release(Napi::Env, void* data, Hold* hold) {
@@ -16,7 +16,8 @@ void release(Napi::Env, void* data, Hold* hold) {
 
 }  // namespace
 
-Napi::ArrayBuffer to_array_buffer(Environment& environment, const std::shared_ptr<Slab>& slab) {
+Napi::ArrayBuffer to_array_buffer(Environment& environment,
+                                  const std::shared_ptr<verbs::Slab>& slab) {
   auto hold = std::make_unique<Hold>(Hold{environment.shared_from_this(), slab});
   Napi::ArrayBuffer buffer =
       Napi::ArrayBuffer::New(environment.env(), slab->data(), slab->bytes(), release, hold.get());

@@ -6,7 +6,7 @@
 #include <map>
 #include <memory>
 
-namespace verbena::addon {
+namespace verbena::verbs {
 
 /** A zeroed anonymous mapping of whole pages. */
 class Slab {
@@ -42,4 +42,4 @@ class SlabTable {
   std::map<const void*, std::weak_ptr<Slab>> slabs_;
 };
 
-}  // namespace verbena::addon
+}  // namespace verbena::verbs

@@ -1,5 +1,5 @@
 // Owns mapping and unmapping of slabs.
-#include "addon/slab.h"
+#include "verbs/slab.h"
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -9,7 +9,7 @@
 
 #include "verbs/error.h"
 
-namespace verbena::addon {
+namespace verbena::verbs {
 namespace {
 
 size_t whole_pages(size_t bytes) {
@@ -20,14 +20,17 @@ size_t whole_pages(size_t bytes) {
 }  // namespace
 
 Slab::Slab(size_t bytes) : bytes_(bytes), mapped_(whole_pages(bytes)) {
-  void* mapping =
-      mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  // Rounding up a size near the limit wraps to less.
+  errno = ENOMEM;
+  void* mapping = mapped_ < bytes ? MAP_FAILED
+                                  : mmap(nullptr, mapped_, PROT_READ | PROT_WRITE,
+                                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapping == MAP_FAILED) {
-    throw verbs::Error(verbs::code::kNoMemory,
-                       "Cannot map " + std::to_string(bytes) +
-                           " bytes: the machine or this process has no memory left. See "
-                           "`free -m` and `ulimit -v`.",
-                       errno, "mmap");
+    throw Error(code::kNoMemory,
+                "Cannot map " + std::to_string(bytes) +
+                    " bytes: the machine or this process has no memory left. See "
+                    "`free -m` and `ulimit -v`.",
+                errno, "mmap");
   }
   data_ = static_cast<uint8_t*>(mapping);
 }
@@ -47,4 +50,4 @@ std::shared_ptr<Slab> SlabTable::find(const void* data) const {
   return found == slabs_.end() ? nullptr : found->second.lock();
 }
 
-}  // namespace verbena::addon
+}  // namespace verbena::verbs

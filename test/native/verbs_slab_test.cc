@@ -1,0 +1,76 @@
+// Tests that slabs are whole zeroed pages that live exactly as long as somebody holds them.
+#include "verbs/slab.h"
+
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "verbs/error.h"
+
+namespace verbena::verbs {
+namespace {
+
+size_t page() {
+  return static_cast<size_t>(sysconf(_SC_PAGESIZE));
+}
+
+bool is_mapped(const void* address) {
+  unsigned char resident = 0;
+  return mincore(const_cast<void*>(address), page(), &resident) == 0;
+}
+
+TEST(Slab, IsPageAlignedAndZeroedForAnySize) {
+  for (const size_t bytes : {size_t{1}, page() - 1, page(), page() + 1, 10 * page() + 7}) {
+    const Slab slab(bytes);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(slab.data()) % page(), 0U);
+    EXPECT_EQ(slab.bytes(), bytes);
+    EXPECT_TRUE(std::all_of(slab.data(), slab.data() + bytes, [](auto byte) { return byte == 0; }));
+  }
+}
+
+TEST(Slab, IsWritableToItsLastByte) {
+  const Slab slab(page() + 1);
+  std::fill_n(slab.data(), slab.bytes(), uint8_t{0xff});
+  EXPECT_EQ(slab.data()[page()], 0xff);
+}
+
+TEST(Slab, SaysThatThereIsNoMemory) {
+  try {
+    const Slab slab(size_t{1} << 60);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.code(), "ERR_VERBENA_NO_MEMORY");
+    EXPECT_EQ(error.error_number(), ENOMEM);
+    EXPECT_EQ(error.operation(), "mmap");
+  }
+}
+
+TEST(Slab, RefusesASizeThatWraps) {
+  EXPECT_THROW(Slab(SIZE_MAX - 1), Error);
+}
+
+TEST(SlabTable, FindsASlabByItsStartAlone) {
+  SlabTable table;
+  const auto slab = table.allocate(2 * page());
+  EXPECT_EQ(table.find(slab->data()), slab);
+  EXPECT_EQ(table.find(slab->data() + page()), nullptr);
+  EXPECT_EQ(table.find(nullptr), nullptr);
+}
+
+TEST(SlabTable, KeepsTheMemoryForAsLongAsSomebodyHoldsIt) {
+  SlabTable table;
+  auto buffer = table.allocate(page());
+  auto region = table.find(buffer->data());
+  const void* data = buffer->data();
+  table.forget(data);
+  buffer.reset();
+  EXPECT_EQ(table.find(data), nullptr);
+  EXPECT_TRUE(is_mapped(data));
+  region.reset();
+  EXPECT_FALSE(is_mapped(data));
+}
+
+}  // namespace
+}  // namespace verbena::verbs
