@@ -15,15 +15,16 @@ namespace {
 using verbena::soft::errno_of;
 using verbena::soft::require;
 
-// The bytes read, without a newline at the end.
+// The length of the text, without a newline at the end; it must fit with a terminator.
 size_t read_file(const std::string& path, char* buffer, size_t size) {
   const verbena::util::UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   require(static_cast<bool>(fd), errno);
   const ssize_t got = read(fd.get(), buffer, size);
   require(got >= 0, errno);
   size_t length = static_cast<size_t>(got);
-  if (length > 0 && buffer[length - 1] == '\n') buffer[--length] = '\0';
-  if (length < size) buffer[length] = '\0';
+  if (length > 0 && buffer[length - 1] == '\n') --length;
+  require(length < size, ENOSPC);
+  buffer[length] = '\0';
   return length;
 }
 

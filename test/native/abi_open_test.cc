@@ -1,0 +1,268 @@
+// Opens and closes the device: addresses, settings, refusals in words, and fork().
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <string>
+#include <thread>
+
+#include "support/verbs_objects.h"
+
+extern "C" const char* verbena_soft_last_error();
+
+namespace verbena::test {
+namespace {
+
+// Sets an environment variable for one scope.
+class Variable {
+ public:
+  Variable(const char* name, const std::string& value) : name_(name) {
+    setenv(name, value.c_str(), 1);
+  }
+  ~Variable() { unsetenv(name_); }
+  Variable(const Variable&) = delete;
+  Variable& operator=(const Variable&) = delete;
+
+ private:
+  const char* name_;
+};
+
+std::string text_of(const ibv_gid& gid) {
+  char text[INET_ADDRSTRLEN];
+  return inet_ntop(AF_INET, gid.raw + 12, text, sizeof text);
+}
+
+size_t entries_of(const char* path) {
+  DIR* folder = opendir(path);
+  size_t entries = 0;
+  while (readdir(folder) != nullptr) ++entries;
+  closedir(folder);
+  return entries;
+}
+
+// An address that this test process alone uses.
+std::string own_address() {
+  return "127.77." + std::to_string(getpid() >> 8 & 0xFF) + "." +
+         std::to_string(getpid() % 253 + 1);
+}
+
+class Open : public testing::Test {
+ protected:
+  void refused(int error, const std::string& word) {
+    errno = 0;
+    EXPECT_EQ(open_soft_device(), nullptr);
+    EXPECT_EQ(errno, error);
+    EXPECT_NE(std::string(verbena_soft_last_error()).find(word), std::string::npos)
+        << verbena_soft_last_error();
+  }
+};
+
+TEST_F(Open, ListingCostsNothing) {
+  const size_t threads = entries_of("/proc/self/task");
+  const size_t descriptors = entries_of("/proc/self/fd");
+  ibv_device** list = ibv_get_device_list(nullptr);
+  EXPECT_NE(ibv_get_device_guid(list[0]), 0U);
+  EXPECT_EQ(entries_of("/proc/self/task"), threads);
+  EXPECT_EQ(entries_of("/proc/self/fd"), descriptors);
+  ibv_free_device_list(list);
+}
+
+TEST_F(Open, LeavesNoThreadAndNoDescriptorBehind) {
+  const size_t threads = entries_of("/proc/self/task");
+  const size_t descriptors = entries_of("/proc/self/fd");
+  for (int i = 0; i < 5; ++i) {
+    const Pair pair;
+    ASSERT_EQ(pair.a.post_rdma(IBV_WR_RDMA_WRITE, 1, pair.b, 0, 8), 0);
+    pair.a.expect(1);
+    EXPECT_EQ(entries_of("/proc/self/task"), threads + 1);
+  }
+  EXPECT_EQ(entries_of("/proc/self/task"), threads);
+  EXPECT_EQ(entries_of("/proc/self/fd"), descriptors);
+}
+
+TEST_F(Open, TakesTheAddressItIsTold) {
+  const Variable address("VERBENA_SOFT_ADDR", own_address());
+  for (int i = 0; i < 3; ++i) {  // and gives it back each time
+    const ContextPtr context = open_soft_device();
+    ASSERT_NE(context, nullptr) << verbena_soft_last_error();
+    EXPECT_STREQ(verbena_soft_last_error(), "");
+    EXPECT_EQ(text_of(gid_of(context.get())), own_address());
+  }
+}
+
+TEST_F(Open, FindsAFreeAddressForEachProcess) {
+  const Variable address("VERBENA_SOFT_ADDR", "auto");
+  const ContextPtr context = open_soft_device();
+  ASSERT_NE(context, nullptr);
+  const std::string text = text_of(gid_of(context.get()));
+  EXPECT_EQ(text.substr(0, 4), "127.");
+  EXPECT_NE(text, "127.0.0.1");
+}
+
+TEST_F(Open, SaysWhoHoldsAnAddress) {
+  const int other = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  sockaddr_in name{};
+  name.sin_family = AF_INET;
+  name.sin_port = htons(4791);
+  ASSERT_EQ(inet_pton(AF_INET, own_address().c_str(), &name.sin_addr), 1);
+  ASSERT_EQ(bind(other, reinterpret_cast<sockaddr*>(&name), sizeof name), 0);
+  {
+    const Variable address("VERBENA_SOFT_ADDR", own_address());
+    refused(EADDRINUSE, "process " + std::to_string(getpid()));
+  }
+  close(other);
+}
+
+TEST_F(Open, RefusesSettingsThatMakeNoSense) {
+  const size_t threads = entries_of("/proc/self/task");
+  const size_t descriptors = entries_of("/proc/self/fd");
+  {
+    const Variable address("VERBENA_SOFT_ADDR", "not-an-address");
+    refused(EINVAL, "VERBENA_SOFT_ADDR=not-an-address");
+  }
+  {
+    const Variable address("VERBENA_SOFT_ADDR", "192.0.2.55");  // nobody's
+    refused(EADDRNOTAVAIL, "192.0.2.55");
+  }
+  {
+    const Variable mtu("VERBENA_SOFT_MTU", "1500");
+    refused(EINVAL, "VERBENA_SOFT_MTU=1500");
+  }
+  {
+    const Variable icrc("VERBENA_SOFT_ICRC", "no");
+    refused(EINVAL, "VERBENA_SOFT_ICRC=no");
+  }
+  {
+    const Variable faults("VERBENA_SOFT_FAULTS", "drop=2");
+    refused(EINVAL, "drop");
+  }
+  {
+    const Variable capture("VERBENA_SOFT_PCAP", "/nonexistent/x.pcap");
+    refused(ENOENT, "/nonexistent/x.pcap");
+  }
+  EXPECT_EQ(entries_of("/proc/self/task"), threads);
+  EXPECT_EQ(entries_of("/proc/self/fd"), descriptors);
+}
+
+TEST_F(Open, KeepsToASmallerMtu) {
+  const Variable mtu("VERBENA_SOFT_MTU", "512");
+  const ContextPtr context = open_soft_device();
+  ibv_port_attr port{};
+  ASSERT_EQ(ibv_query_port(context.get(), 1, &port), 0);
+  EXPECT_EQ(port.active_mtu, IBV_MTU_512);
+  const Endpoint a(context.get());
+  ASSERT_EQ(a.to_init(), 0);
+  ConnectOptions options;
+  options.mtu = IBV_MTU_1024;
+  EXPECT_EQ(a.to_rtr(gid_of(context.get()), 5, options), EINVAL);
+  options.mtu = IBV_MTU_512;
+  EXPECT_EQ(a.to_rtr(gid_of(context.get()), 5, options), 0);
+}
+
+TEST_F(Open, DeliversUnderInjectedFaults) {
+  const Variable faults("VERBENA_SOFT_FAULTS",
+                        "drop=0.05,dup=0.05,reorder=0.05,corrupt=0.02,seed=3");
+  EndpointOptions options;
+  options.buffer_bytes = 1 << 20;
+  Pair pair(options);
+  pair.a.fill(0, 1 << 20, 1);
+  ASSERT_EQ(pair.a.post_rdma(IBV_WR_RDMA_WRITE, 1, pair.b, 0, 1 << 20), 0);
+  pair.a.expect(1);
+  EXPECT_EQ(pair.a.text(0, 1 << 20), pair.b.text(0, 1 << 20));
+  pair.b.fill(0, 1 << 20, 2);
+  ASSERT_EQ(pair.a.post_rdma(IBV_WR_RDMA_READ, 2, pair.b, 0, 1 << 20), 0);
+  pair.a.expect(2);
+  EXPECT_EQ(pair.a.text(0, 1 << 20), pair.b.text(0, 1 << 20));
+}
+
+// Runs `body` in a forked child, which exits with 0 if it returns true.
+template <class Body>
+pid_t in_child(Body&& body) {
+  const pid_t child = fork();
+  if (child != 0) return child;
+  _exit(body() ? 0 : 1);
+}
+
+bool succeeded(pid_t child) {
+  int status = -1;
+  return waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+TEST_F(Open, AForkedChildUsesNothingOfItsParents) {
+  Pair pair;
+  const pid_t child = in_child([&] {
+    ibv_wc completion{};
+    if (pair.a.post_send(1, 0, 8) != EIO) return false;
+    if (ibv_poll_cq(pair.a.cq(), 1, &completion) != 0) return false;
+    MrPtr mr(ibv_reg_mr(pair.a.pd(), pair.a.buffer(), 4096, kAllAccess));
+    mr.reset();
+    return true;
+  });
+  EXPECT_TRUE(succeeded(child));
+  // The parent goes on as before.
+  ASSERT_EQ(pair.b.post_receive(1, 0, 8), 0);
+  ASSERT_EQ(pair.a.post_send(2, 0, 8), 0);
+  pair.b.expect(1);
+  pair.a.expect(2);
+}
+
+TEST_F(Open, AForkedChildMayCloseWhatItInheritedAndOpenItsOwn) {
+  auto inherited = std::make_unique<Pair>();
+  const ibv_gid parents = gid_of(inherited->context.get());
+  const pid_t child = in_child([&] {
+    inherited.reset();
+    Pair own;
+    const ibv_gid gid = gid_of(own.context.get());
+    if (std::memcmp(&gid, &parents, sizeof gid) == 0) return false;
+    if (own.a.post_rdma(IBV_WR_RDMA_WRITE, 1, own.b, 0, 8) != 0) return false;
+    own.a.expect(1);
+    return !testing::Test::HasFailure();
+  });
+  EXPECT_TRUE(succeeded(child));
+}
+
+TEST_F(Open, AForkedChildDoesNotKeepTheAddress) {
+  const Variable address("VERBENA_SOFT_ADDR", own_address());
+  ContextPtr context = open_soft_device();
+  ASSERT_NE(context, nullptr);
+  int release[2];
+  ASSERT_EQ(pipe(release), 0);
+  const pid_t child = in_child([&] {
+    close(release[1]);
+    char byte;
+    return read(release[0], &byte, 1) == 0;  // lives until the parent closes its end
+  });
+  context.reset();
+  context = open_soft_device();
+  EXPECT_NE(context, nullptr) << verbena_soft_last_error();
+  close(release[1]);
+  EXPECT_TRUE(succeeded(child));
+  close(release[0]);
+}
+
+TEST_F(Open, ForkingWhileTheDeviceWorksIsSafe) {
+  Pair pair;
+  std::atomic<bool> stop{false};
+  std::thread traffic([&] {
+    while (!stop) {
+      ASSERT_EQ(pair.a.post_rdma(IBV_WR_RDMA_WRITE, 1, pair.b, 0, 4096), 0);
+      pair.a.expect(1);
+    }
+  });
+  for (int i = 0; i < 30; ++i) {
+    EXPECT_TRUE(succeeded(in_child([&] {
+      const ContextPtr own = open_soft_device();
+      return own != nullptr && query(pair.b).qp_state == IBV_QPS_RTS;
+    })));
+  }
+  stop = true;
+  traffic.join();
+}
+
+}  // namespace
+}  // namespace verbena::test
