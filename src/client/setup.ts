@@ -145,9 +145,17 @@ export class ClientSetup implements ControlListener, EndpointUser {
   }
 
   onControlEnd(error: VerbenaError): void {
+    if (this.#agreed !== undefined || error.code !== 'ERR_VERBENA_CONNECTION_LOST') {
+      this.#fail(error);
+      return;
+    }
     // TLS 1.3 lets the client through before the server has judged its certificate.
-    const isTls = this.#agreed === undefined && error.cause instanceof Error;
-    this.#fail(isTls ? connectError(error.cause as Error, this.#options.raw) : error);
+    const { raw } = this.#options;
+    const { cause } = error;
+    const silent = new Error(
+      'the server closed the connection during the set-up; if it asks for client certificates, check cert and key',
+    );
+    this.#fail(connectError(cause instanceof Error ? cause : silent, raw));
   }
 
   // EndpointUser

@@ -85,6 +85,11 @@ export function resolveServerOptions(options: ServerOptions): ResolvedServerOpti
   if (typeof options.handler !== 'function') {
     throw new VerbenaError('ERR_VERBENA_INVALID_OPTION', 'handler must be a function');
   }
+  const pems: Readonly<Record<string, unknown>> = { cert: options.cert, key: options.key };
+  for (const name of ['cert', 'key']) {
+    if (pems[name] !== undefined) continue;
+    throw new VerbenaError('ERR_VERBENA_INVALID_OPTION', `${name} is missing: a server needs PEM`);
+  }
   const timeout = (name: keyof ServerOptions & `${string}Ms`, fallback: number): number =>
     numberOption(name, options[name], fallback, timeoutRange);
   const integer = (
