@@ -34,7 +34,12 @@ export default tseslint.config(
   {
     files: ['**/*.mjs', 'eslint.config.js'],
     languageOptions: {
-      globals: { process: 'readonly', console: 'readonly', performance: 'readonly' },
+      globals: Object.fromEntries(
+        [
+          ...['process', 'console', 'performance', 'Buffer', 'URL', 'AbortController'],
+          ...['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'setImmediate'],
+        ].map((name) => [name, 'readonly']),
+      ),
     },
     rules: { eqeqeq: 'error' },
   },

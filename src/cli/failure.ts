@@ -1,5 +1,5 @@
 // How a command fails: exit codes, and one line on stderr that says what to do.
-import { codeOf, messageOf, VerbenaError } from '../errors.js';
+import { codeOf, isVerbenaErrorCode, messageOf } from '../errors.js';
 
 export const ExitCode = {
   ok: 0,
@@ -37,13 +37,14 @@ export function describeFailure(error: unknown): {
   if (error instanceof CliFailure) {
     return { text: `verbena: ${oneLine(error.message)}`, exitCode: error.exitCode };
   }
-  if (error instanceof VerbenaError) {
-    const text = `verbena: ${oneLine(error.message)} [${error.code}]`;
+  const code = codeOf(error);
+  // The native addon's errors have our codes but not our class.
+  if (code !== undefined && isVerbenaErrorCode(code)) {
+    const text = `verbena: ${oneLine(messageOf(error))} [${code}]`;
     return { text, exitCode: ExitCode.failure };
   }
   const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  const code = codeOf(error) === undefined ? '' : ` (${String(codeOf(error))})`;
-  const text = `verbena: internal error${code}, please report it with the lines below\n${stack}`;
+  const text = `verbena: internal error, please report it with the lines below\n${stack}`;
   return { text, exitCode: ExitCode.failure };
 }
 

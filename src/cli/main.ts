@@ -25,4 +25,8 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error;
 });
 
+// Node prints a warning on two lines, with its own process id and advice.
+process.removeAllListeners('warning');
+process.on('warning', ({ message }) => process.stderr.write(`verbena: warning: ${message}\n`));
+
 process.exitCode = await main(process.argv);

@@ -2,7 +2,7 @@
 import { randomFillSync } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { messageOf } from '../errors.js';
+import { codeOf, messageOf } from '../errors.js';
 import { connect, type Connection } from '../index.js';
 import { percentile } from './demo/result.js';
 import { CliFailure, ExitCode } from './failure.js';
@@ -42,15 +42,23 @@ async function open({ host, port }: Target, options: PingOptions): Promise<Conne
       'verbena: WARNING: --insecure: the server is NOT verified, anyone could answer in its place\n',
     );
   }
-  return connect({
-    host,
-    port,
-    device: options.device,
-    name: 'verbena ping',
-    softAddress: options.softAddr,
-    ca,
-    rejectUnauthorized: !options.insecure,
-  });
+  try {
+    return await connect({
+      host,
+      port,
+      device: options.device,
+      name: 'verbena ping',
+      softAddress: options.softAddr,
+      ca,
+      rejectUnauthorized: !options.insecure,
+    });
+  } catch (error) {
+    if (codeOf(error) !== 'ERR_VERBENA_TLS') throw error;
+    throw new CliFailure(`cannot trust ${host} port ${port}`, {
+      cause: error,
+      hint: 'on the command line: --ca FILE',
+    });
+  }
 }
 
 async function pingOnce(connection: Connection, payload: Uint8Array): Promise<number> {
