@@ -159,10 +159,61 @@ TEST_F(Objects, ParentsRefuseToGoBeforeTheirChildren) {
   EXPECT_EQ(ibv_dealloc_pd(endpoint.pd()), EBUSY);
   EXPECT_EQ(ibv_destroy_cq(endpoint.cq()), EBUSY);
   EXPECT_EQ(ibv_destroy_comp_channel(channel.get()), EBUSY);
-  errno = 0;
-  EXPECT_EQ(ibv_close_device(context.get()), -1);
-  EXPECT_EQ(errno, EBUSY);
 }  // and all of them go in order afterwards
+
+// As with a kernel, which cleans up behind programs that do not.
+TEST_F(Objects, ClosingTheDeviceTakesAlongWhatWasLeft) {
+  const Endpoint peer(context.get());
+  auto* memory = static_cast<std::byte*>(std::aligned_alloc(4096, 4096));
+  uint32_t rkey = 0;
+  {
+    ibv_context* closing = open_soft_device().release();
+    ibv_pd* pd = ibv_alloc_pd(closing);
+    rkey = ibv_reg_mr(pd, memory, 4096, kAllAccess)->rkey;
+    ibv_comp_channel* channel = ibv_create_comp_channel(closing);
+    ibv_cq* cq = ibv_create_cq(closing, 16, nullptr, channel, 0);
+    EndpointOptions options;
+    ibv_qp_init_attr_ex attributes = extended_attributes(pd, cq, options);
+    ibv_qp* qp = ibv_create_qp_ex(closing, &attributes);
+    ASSERT_NE(qp, nullptr);
+    ibv_qp_attr attr{};
+    attr.qp_state = IBV_QPS_INIT;
+    attr.port_num = 1;
+    attr.qp_access_flags = kAllAccess;
+    ASSERT_EQ(ibv_modify_qp(qp, &attr,
+                            IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS),
+              0);
+    attr.qp_state = IBV_QPS_RTR;
+    attr.path_mtu = IBV_MTU_1024;
+    attr.dest_qp_num = peer.qp()->qp_num;
+    attr.ah_attr.is_global = 1;
+    attr.ah_attr.port_num = 1;
+    attr.ah_attr.grh.dgid = gid_of(context.get());
+    ASSERT_EQ(ibv_modify_qp(qp, &attr,
+                            IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
+                                IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER),
+              0);
+    ConnectOptions connection;
+    connection.timeout = 12;
+    connection.retry_count = 1;
+    ASSERT_EQ(peer.to_init(), 0);
+    ASSERT_EQ(peer.to_rtr(gid_of(context.get()), qp->qp_num), 0);
+    ASSERT_EQ(peer.to_rts(0, connection), 0);
+    ASSERT_EQ(ibv_close_device(closing), 0);
+  }
+  std::memset(memory, 1, 4096);
+  ibv_sge sge = peer.sge(0, 8);
+  ibv_send_wr request{};
+  request.sg_list = &sge;
+  request.num_sge = 1;
+  request.opcode = IBV_WR_RDMA_WRITE;
+  request.wr.rdma.remote_addr = reinterpret_cast<uintptr_t>(memory);
+  request.wr.rdma.rkey = rkey;
+  ASSERT_EQ(peer.post(request), 0);
+  peer.expect(0, IBV_WC_RETRY_EXC_ERR);  // nobody is there
+  EXPECT_EQ(memory[0], std::byte{1});
+  std::free(memory);
+}
 
 TEST_F(Objects, EachKindOfChildKeepsItsDomainBusy) {
   PdPtr pd(ibv_alloc_pd(context.get()));

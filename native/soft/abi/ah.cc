@@ -10,6 +10,7 @@
 #include "soft/abi/export.h"
 #include "soft/abi/guard.h"
 #include "soft/abi/pd.h"
+#include "soft/abi/population.h"
 #include "soft/abi/use_count.h"
 #include "soft/wire/address.h"
 
@@ -20,7 +21,7 @@ struct Ah : ibv_ah {
   Ah(Pd& pd, const ibv_ah_attr& from)
       : ibv_ah{pd.context, &pd, pd.owner().next_handle()},
         attributes(from),
-        counted_(pd.owner().ahs),
+        counted_(pd.owner().ahs, this),
         pd_use_(pd.users) {}
 
   static Ah& of(ibv_ah* handle) { return *static_cast<Ah*>(handle); }
@@ -28,7 +29,7 @@ struct Ah : ibv_ah {
   const ibv_ah_attr attributes;
 
  private:
-  Use counted_;
+  Member counted_;
   Use pd_use_;
 };
 

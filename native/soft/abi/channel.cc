@@ -7,7 +7,8 @@
 
 namespace verbena::soft {
 
-Channel::Channel(Context& from) : ibv_comp_channel{&from.context, -1, 0}, counted_(from.channels) {
+Channel::Channel(Context& from)
+    : ibv_comp_channel{&from.context, -1, 0}, counted_(from.channels, this) {
   fd = events.queued.fd();
 }
 

@@ -6,6 +6,7 @@
 
 #include "soft/abi/context.h"
 #include "soft/abi/event_queue.h"
+#include "soft/abi/population.h"
 #include "soft/abi/use_count.h"
 #include "soft/engine/completion_queue.h"
 
@@ -30,7 +31,7 @@ struct Channel : ibv_comp_channel {
   UseCount cqs;
 
  private:
-  Use counted_;
+  Member counted_;
 };
 
 }  // namespace verbena::soft

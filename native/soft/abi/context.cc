@@ -60,6 +60,8 @@ Context::Context(ibv_device* opened) : verbs_context{}, command_fd_(eventfd(0, E
 }
 
 Context::~Context() {
+  closing = true;
+  for (Population* children : {&qps, &mrs, &ahs, &cqs, &channels, &pds}) children->destroy_rest();
   pthread_mutex_destroy(&context.mutex);
 }
 

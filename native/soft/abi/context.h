@@ -9,7 +9,7 @@
 #include "soft/abi/async.h"
 #include "soft/abi/lane.h"
 #include "soft/abi/limits.h"
-#include "soft/abi/use_count.h"
+#include "soft/abi/population.h"
 #include "util/unique_fd.h"
 
 namespace verbena::soft {
@@ -17,26 +17,25 @@ namespace verbena::soft {
 struct Context : verbs_context {
   // Throws Refusal and OpenFailure.
   explicit Context(ibv_device* opened);
+  // Destroys what the program left, as the kernel does.
   ~Context();
 
   static Context& of(ibv_context* handle) { return *static_cast<Context*>(verbs_get_ctx(handle)); }
 
-  bool has_children() const {
-    return channels.in_use() || pds.in_use() || cqs.in_use() || mrs.in_use() || qps.in_use() ||
-           ahs.in_use();
-  }
   // Verbs objects carry a handle that names them within their context.
   uint32_t next_handle() { return handles_.fetch_add(1, std::memory_order_relaxed); }
 
   LaneReference lane;
   AsyncEventQueue async_events;
 
-  UseCount channels;
-  UseCount pds{kMaxPd};
-  UseCount cqs{kMaxCq};
-  UseCount mrs{kMaxMr};
-  UseCount qps{kMaxQp};
-  UseCount ahs{kMaxAh};
+  Population channels;
+  Population pds{kMaxPd};
+  Population cqs{kMaxCq};
+  Population mrs{kMaxMr};
+  Population qps{kMaxQp};
+  Population ahs{kMaxAh};
+  // Objects that go with the context wait for no acknowledgement.
+  bool closing = false;
 
  private:
   void fill_operations();

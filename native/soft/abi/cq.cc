@@ -20,7 +20,7 @@ Cq::Cq(Context& from, const ibv_cq_init_attr_ex& attributes)
       channel(attributes.channel == nullptr ? nullptr : &Channel::of(attributes.channel)),
       queue(attributes.cqe, channel == nullptr ? nullptr : &channel->events, this),
       events(ex),
-      counted_(from.cqs),
+      counted_(from.cqs, this),
       channel_use_(channel == nullptr ? nullptr : std::make_unique<Use>(channel->cqs)) {
   ex.context = &from.context;
   ex.channel = attributes.channel;
@@ -36,6 +36,7 @@ Cq::~Cq() {
     channel->events.queued.purge([&](const Cq* waiting) { return waiting == this; });
   }
   owner.async_events.purge([&](const AsyncEvent& waiting) { return waiting.object == this; });
+  if (owner.closing) return;
   events.wait_until(ex.comp_events_completed, completion_events_delivered);
   events.wait_until(ex.async_events_completed, async_events_delivered);
 }

@@ -13,6 +13,7 @@
 #include "soft/abi/acknowledgements.h"
 #include "soft/abi/channel.h"
 #include "soft/abi/context.h"
+#include "soft/abi/population.h"
 #include "soft/abi/use_count.h"
 #include "soft/engine/completion_queue.h"
 
@@ -47,7 +48,7 @@ struct Cq : CqStorage {
   ibv_wc polled{};
 
  private:
-  Use counted_;
+  Member counted_;
   std::unique_ptr<Use> channel_use_;
 };
 

@@ -9,6 +9,7 @@
 #include "soft/abi/guard.h"
 #include "soft/abi/mapped_memory.h"
 #include "soft/abi/pd.h"
+#include "soft/abi/population.h"
 #include "soft/abi/use_count.h"
 
 // Macros that choose between these functions by the access bits.
@@ -23,24 +24,36 @@ constexpr unsigned kSupportedAccess =
     IBV_ACCESS_REMOTE_ATOMIC | IBV_ACCESS_MW_BIND | IBV_ACCESS_ZERO_BASED | IBV_ACCESS_HUGETLB;
 
 struct Mr : ibv_mr {
-  Mr(Pd& domain, void* base, size_t bytes)
-      : ibv_mr{},
-        owner(domain.owner()),
-        counted(owner.mrs),
-        pd_use(std::make_unique<Use>(domain.users)) {
-    ibv_mr::context = domain.context;
-    ibv_mr::pd = &domain;
-    ibv_mr::addr = base;
-    ibv_mr::length = bytes;
-    ibv_mr::handle = owner.next_handle();
-  }
+  Mr(Pd& domain, const engine::MemoryRegion& region);
+  ~Mr();
 
   static Mr& of(ibv_mr* handle) { return *static_cast<Mr*>(handle); }
 
   Context& owner;
-  Use counted;
-  std::unique_ptr<Use> pd_use;  // replaced when re-registration moves the region to another domain
+  std::unique_ptr<Use> pd_use;  // replaced when re-registration moves the region
+
+ private:
+  Member counted_;
 };
+
+Mr::Mr(Pd& domain, const engine::MemoryRegion& region)
+    : ibv_mr{},
+      owner(domain.owner()),
+      pd_use(std::make_unique<Use>(domain.users)),
+      counted_(owner.mrs, this) {
+  context = domain.context;
+  pd = &domain;
+  addr = region.base;
+  length = region.length;
+  handle = owner.next_handle();
+  lkey = rkey = owner.lane->with_engine(
+      [&](engine::Engine& engine) { return engine.memory().insert(region); });
+}
+
+// The engine touches memory under the lane's lock only: after this, nothing reaches it.
+Mr::~Mr() {
+  owner.lane->with_engine([&](engine::Engine& engine) { engine.memory().erase(lkey); });
+}
 
 // Hints such as relaxed ordering may be ignored; everything else is an obligation.
 void check_access(unsigned access) {
@@ -80,11 +93,7 @@ Mr* register_memory(Pd& pd, void* address, size_t length, uint64_t iova, unsigne
     check_range(address, length, iova);
   }
   check_memory(address, length, access);
-  auto mr = std::make_unique<Mr>(pd, address, length);
-  mr->lkey = mr->rkey = pd.owner().lane->with_engine([&](engine::Engine& engine) {
-    return engine.memory().insert(describe(pd, address, length, iova, access));
-  });
-  return mr.release();
+  return new Mr(pd, describe(pd, address, length, iova, access));
 }
 
 ibv_mr* register_or_fail(ibv_pd* pd, void* address, size_t length, uint64_t iova, unsigned access) {
@@ -158,10 +167,6 @@ VERBENA_EXPORT int ibv_rereg_mr(ibv_mr* mr, int flags, ibv_pd* pd, void* address
 }
 
 VERBENA_EXPORT int ibv_dereg_mr(ibv_mr* mr) {
-  Mr& region = Mr::of(mr);
-  // The engine touches memory under the lane's lock only: after this, nothing reaches it.
-  region.owner.lane->with_engine(
-      [&](verbena::engine::Engine& engine) { engine.memory().erase(region.lkey); });
-  delete &region;
+  delete &Mr::of(mr);
   return 0;
 }

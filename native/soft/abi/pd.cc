@@ -16,7 +16,7 @@ std::atomic<uint32_t> next_id{1};
 Pd::Pd(Context& from)
     : ibv_pd{&from.context, from.next_handle()},
       id(next_id.fetch_add(1, std::memory_order_relaxed)),
-      counted_(from.pds) {}
+      counted_(from.pds, this) {}
 
 }  // namespace verbena::soft
 

@@ -4,6 +4,7 @@
 #include <infiniband/verbs.h>
 
 #include "soft/abi/context.h"
+#include "soft/abi/population.h"
 #include "soft/abi/use_count.h"
 
 namespace verbena::soft {
@@ -19,7 +20,7 @@ struct Pd : ibv_pd {
   UseCount users;
 
  private:
-  Use counted_;
+  Member counted_;
 };
 
 }  // namespace verbena::soft

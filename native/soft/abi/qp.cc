@@ -60,7 +60,7 @@ Qp::Qp(Pd& domain, const ibv_qp_init_attr_ex& attributes)
       granted(grant(attributes.cap)),
       signal_all(attributes.sq_sig_all != 0),
       events(ex.qp_base),
-      counted_(owner.qps),
+      counted_(owner.qps, this),
       pd_use_(domain.users),
       send_cq_use_(Cq::of(attributes.send_cq).qps),
       recv_cq_use_(Cq::of(attributes.recv_cq).qps) {
@@ -91,7 +91,7 @@ Qp::Qp(Pd& domain, const ibv_qp_init_attr_ex& attributes)
 Qp::~Qp() {
   lane.with_engine([&](engine::Engine& engine) { engine.destroy_qp(*transport); });
   owner.async_events.purge([&](const AsyncEvent& waiting) { return waiting.object == this; });
-  events.wait_until(ex.qp_base.events_completed, async_events_delivered);
+  if (!owner.closing) events.wait_until(ex.qp_base.events_completed, async_events_delivered);
 }
 
 Qp* create_qp(Context& context, ibv_qp_init_attr_ex& attributes) {

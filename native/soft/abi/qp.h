@@ -12,6 +12,7 @@
 #include "soft/abi/context.h"
 #include "soft/abi/cq.h"
 #include "soft/abi/pd.h"
+#include "soft/abi/population.h"
 #include "soft/abi/use_count.h"
 #include "soft/abi/wr_api.h"
 #include "soft/engine/queue_pair.h"
@@ -44,7 +45,7 @@ struct Qp : QpStorage {
   std::unique_ptr<WrBuilder> builder;  // of queue pairs created for the ibv_wr_* functions
 
  private:
-  Use counted_;
+  Member counted_;
   Use pd_use_;
   Use send_cq_use_;
   Use recv_cq_use_;
