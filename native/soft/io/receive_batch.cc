@@ -33,18 +33,24 @@ ReceiveBatch::ReceiveBatch(UdpSocket& socket, PacketCapture* capture)
     header.msg_iov = &slot.data;
     header.msg_iovlen = 1;
     header.msg_control = slot.control.data();
+    restore_room(i);
   }
 }
 
+// The kernel overwrites how much room there was with how much it used.
+void ReceiveBatch::restore_room(size_t index) {
+  headers_[index].msg_hdr.msg_namelen = sizeof slots_[index].name;
+  headers_[index].msg_hdr.msg_controllen = slots_[index].control.size();
+}
+
 bool ReceiveBatch::fill() {
+  // Only what was used: polls that find nothing are frequent and should cost a system call, no
+  // more.
+  for (size_t i = 0; i < message_count_; ++i) restore_room(i);
   message_count_ = 0;
   message_next_ = 0;
   rest_ = {};
   if (socket_.in_forked_child()) return false;
-  for (size_t i = 0; i < messages_wanted_; ++i) {
-    headers_[i].msg_hdr.msg_namelen = sizeof slots_[i].name;
-    headers_[i].msg_hdr.msg_controllen = slots_[i].control.size();
-  }
   int received;
   do {
     received = recvmmsg(socket_.fd(), headers_.get(), static_cast<unsigned>(messages_wanted_),

@@ -69,6 +69,7 @@ class ReceiveBatch {
         cmsghdr) std::array<char, CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(uint32_t))> control;
   };
 
+  void restore_room(size_t index);
   bool open_message();
   void read_controls(msghdr& header);
   void adapt(size_t bytes);
