@@ -40,6 +40,11 @@ async function settlesWithin(promise: Promise<unknown>, timeoutMs: number): Prom
   }
 }
 
+/** Clocks are not finer than that. */
+function tenths(value: number): number {
+  return Math.round(value * 10) / 10;
+}
+
 /** One run of the demo. `clients` may be watched while it runs. */
 export class Demo {
   readonly clients: ClientState[];
@@ -211,8 +216,8 @@ export class Demo {
       requests,
       errors: this.errors.length,
       bytesVerified: this.clients.reduce((sum, client) => sum + client.bytesVerified, 0),
-      latencyUs: { p50: percentile(sorted, 0.5), p99: percentile(sorted, 0.99) },
-      requestsPerSecond: seconds === 0 ? 0 : requests / seconds,
+      latencyUs: { p50: tenths(percentile(sorted, 0.5)), p99: tenths(percentile(sorted, 0.99)) },
+      requestsPerSecond: seconds === 0 ? 0 : tenths(requests / seconds),
       leaked: this.#leaked,
     };
   }

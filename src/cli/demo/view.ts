@@ -19,16 +19,25 @@ export interface View {
 
 const redrawMs = 100;
 
-export function tableLines(clients: readonly ClientState[]): string[] {
-  const header = `${'CLIENT'.padEnd(12)}${'STATE'.padEnd(12)}${'REQUESTS'.padStart(9)}${'VERIFIED'.padStart(12)}`;
-  const rows = clients.map(
-    ({ name, phase, requests, bytesVerified }) =>
-      name.padEnd(12) +
-      phase.padEnd(12) +
-      String(requests).padStart(9) +
-      formatBytes(bytesVerified).padStart(12),
+function row({ name, phase, requests, bytesVerified }: ClientState): string {
+  return (
+    name.padEnd(12) +
+    phase.padEnd(12) +
+    String(requests).padStart(9) +
+    formatBytes(bytesVerified).padStart(12)
   );
-  return [header, ...rows];
+}
+
+/** A header, a row for each client that fits, and a line for those that do not. */
+function tableLines(clients: readonly ClientState[], height: number): string[] {
+  const titles = ['CLIENT'.padEnd(12), 'STATE'.padEnd(12), 'REQUESTS'.padStart(9)];
+  const header = titles.join('') + 'VERIFIED'.padStart(12);
+  if (clients.length < height) return [header, ...clients.map(row)];
+  const shown = Math.max(1, height - 2);
+  const hidden = clients.slice(shown);
+  const gone = hidden.filter(({ phase }) => phase === 'left').length;
+  const rest = `and ${hidden.length} more, of which ${gone} have left`;
+  return [header, ...clients.slice(0, shown).map(row), rest];
 }
 
 /** Redraws the table over itself, ten times a second at most. */
@@ -53,8 +62,9 @@ class LiveTable implements View {
   #draw(): void {
     this.#timer = undefined;
     const up = this.#drawnLines === 0 ? '' : `\u001b[${this.#drawnLines}A`;
-    const height = Math.max(2, this.out.rows - 1);
-    const lines = tableLines(this.clients).slice(0, height);
+    // A terminal that does not tell its height has 0 rows.
+    const height = this.out.rows > 0 ? this.out.rows - 1 : Infinity;
+    const lines = tableLines(this.clients, height);
     this.out.write(up + lines.map((line) => `\u001b[2K${line}\n`).join(''));
     this.#drawnLines = lines.length;
   }

@@ -72,12 +72,22 @@ describe('the table on a terminal', () => {
     expect(second).toMatch(/client1 +left +9 /);
   });
 
+  it('shows every client on a terminal that does not tell its height', () => {
+    const { out, text } = collect(true, 0);
+    createView(out, clients(30)).end();
+    expect(text().split('\n')).toHaveLength(32);
+  });
+
   it('keeps to the height of the terminal and stops at the end', () => {
-    const { out, text } = collect(true, 5);
-    const view = createView(out, clients(50));
+    const { out, text } = collect(true, 6);
+    const states = clients(50);
+    change(states[49], { phase: 'left' });
+    const view = createView(out, states);
     view.update();
     view.end();
-    expect(text().split('\n')).toHaveLength(5);
+    const lines = text().split('\n');
+    expect(lines).toHaveLength(6);
+    expect(lines[4]).toContain('and 47 more, of which 1 have left');
     vi.advanceTimersByTime(1000);
     expect(text()).toBe('');
   });
