@@ -28,7 +28,7 @@ function serve(setExitCode: SetExitCode): Command {
   const command = new Command('serve')
     .summary('serve clients: echo their requests, lend them memory')
     .description(
-      'Serves clients over TLS and RDMA until SIGTERM or SIGINT: requests are echoed, and each client\n' +
+      'Serves clients over TLS and RDMA until SIGTERM or SIGINT: requests are echoed, and each client ' +
         'gets a region of memory to write, read and count in. A second signal ends it at once.',
     );
   for (const setting of serveSettings as readonly Setting[]) {
@@ -86,7 +86,7 @@ function run(setExitCode: SetExitCode): Command {
   return new Command('run')
     .summary('run any verbs program on the soft device')
     .description(
-      'Runs a program with the soft device preloaded in place of libibverbs. The exit status and\n' +
+      'Runs a program with the soft device preloaded in place of libibverbs. The exit status and ' +
         'signals pass through.',
     )
     .argument('<program>', 'the program, after --')
@@ -113,8 +113,8 @@ function demo(setExitCode: SetExitCode): Command {
   return new Command('demo')
     .summary('see a server and many client processes work, checked to the byte')
     .description(
-      'Starts one server and N client processes on the soft device. Each client connects over TLS,\n' +
-        'sends requests, uses its memory on the server, sends one large payload both ways and leaves.\n' +
+      'Starts one server and N client processes on the soft device. Each client connects over TLS, ' +
+        'sends requests, uses its memory on the server, sends one large payload both ways and leaves. ' +
         'The exit status is 0 only if every byte and counter was right and nothing is left registered.',
     )
     .option('--clients <n>', 'client processes', integer(1, 200), 10)
