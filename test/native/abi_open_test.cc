@@ -231,18 +231,23 @@ TEST_F(Open, AForkedChildDoesNotKeepTheAddress) {
   ContextPtr context = open_soft_device();
   ASSERT_NE(context, nullptr);
   int release[2];
+  int alive[2];
   ASSERT_EQ(pipe(release), 0);
+  ASSERT_EQ(pipe(alive), 0);
   const pid_t child = in_child([&] {
     close(release[1]);
-    char byte;
+    char byte = 'x';
+    if (write(alive[1], &byte, 1) != 1) return false;
     return read(release[0], &byte, 1) == 0;  // lives until the parent closes its end
   });
+  char byte = 0;
+  ASSERT_EQ(read(alive[0], &byte, 1), 1);
   context.reset();
   context = open_soft_device();
   EXPECT_NE(context, nullptr) << verbena_soft_last_error();
   close(release[1]);
   EXPECT_TRUE(succeeded(child));
-  close(release[0]);
+  for (const int fd : {release[0], alive[0], alive[1]}) close(fd);
 }
 
 TEST_F(Open, ForkingWhileTheDeviceWorksIsSafe) {
