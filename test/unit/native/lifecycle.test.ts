@@ -5,13 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { NativeDevice } from '../../../src/native/addon.js';
 import { loadAddon, softLibraryPath } from '../../../src/native/load.js';
 import { addonPath, EchoWorker } from '../../helpers/echo-worker.js';
-import {
-  ALL_ACCESS,
-  connectEnds,
-  LoopbackEnd,
-  openSoftDevice,
-  TestGroup,
-} from '../../helpers/loopback.js';
+import { connectEnds, LoopbackEnd, openSoftDevice, TestGroup } from '../../helpers/loopback.js';
 import { TestProcess } from '../../helpers/process.js';
 
 const addon = loadAddon();
@@ -142,9 +136,9 @@ describe('arguments', () => {
         withCode('ERR_VERBENA_ARGUMENT'),
       );
     }
-    const { close } = cq;
+    const close = Reflect.get(cq, 'close') as () => void;
     expect(() => {
-      close.call(pd);
+      Reflect.apply(close, pd, []);
     }).toThrow(TypeError);
   });
 
