@@ -107,6 +107,7 @@ export class Endpoint implements CompletionSink, TickTask, RetireListener {
   readonly #header = emptyHeader();
   #failure: VerbenaError | undefined;
   #isClosed = false;
+  readonly #settledWaiters: (() => void)[] = [];
 
   /** Registers the rings; throws when there is no memory for them. */
   constructor(qp: QueuePair, options: EndpointOptions, user: EndpointUser) {
@@ -167,6 +168,8 @@ export class Endpoint implements CompletionSink, TickTask, RetireListener {
   connect(options: ConnectOptions): void {
     this.qp.markUsed();
     for (let slot = 0; slot < this.#receives; slot++) this.#postReceive(slot);
+    // Now, not at the end of the tick: the peer may send as soon as it hears of this queue pair.
+    this.qp.device.group.flush();
     this.qp.connect(options);
   }
 
@@ -175,6 +178,14 @@ export class Endpoint implements CompletionSink, TickTask, RetireListener {
     if (!this.isUsable) return;
     this.sender.send(type, flags, id, word, payload);
     this.schedule();
+  }
+
+  /** Resolves when everything that was sent has arrived at the peer's device, or never will. */
+  settled(): Promise<void> {
+    if (this.sender.isSettled || !this.isUsable) return Promise.resolve();
+    this.sender.settle();
+    this.schedule();
+    return new Promise((resolve) => this.#settledWaiters.push(resolve));
   }
 
   schedule(): void {
@@ -187,6 +198,7 @@ export class Endpoint implements CompletionSink, TickTask, RetireListener {
     this.sender.sendWaiting();
     if (!this.sender.isBlocked) this.user.onWritable();
     this.sender.flush();
+    if (this.#settledWaiters.length > 0 && this.sender.isSettled) this.#wakeSettled();
   }
 
   onCompletion(
@@ -240,13 +252,19 @@ export class Endpoint implements CompletionSink, TickTask, RetireListener {
   fail(error: VerbenaError): void {
     if (!this.isUsable) return;
     this.#failure = error;
+    this.#wakeSettled();
     this.user.onFailure(error);
   }
 
   /** Destroys the queue pair and returns its memory; resolves with the steps that failed. Idempotent. */
   close(): Promise<unknown[]> {
     this.#isClosed = true;
+    this.#wakeSettled();
     return this.qp.close();
+  }
+
+  #wakeSettled(): void {
+    for (const wake of this.#settledWaiters.splice(0)) wake();
   }
 
   #onFailedCompletion(wrId: number, status: number, flags: number, vendorError: number): void {

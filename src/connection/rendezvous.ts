@@ -43,6 +43,7 @@ export class Rendezvous implements OperationListener {
   readonly #timer = new DeadlineTimer((now) => this.#expire(now));
   #pulledBytes = 0;
   #isStopped = false;
+  #idleWaiters: (() => void)[] = [];
 
   constructor(options: RendezvousOptions) {
     this.#options = options;
@@ -65,8 +66,10 @@ export class Rendezvous implements OperationListener {
     endpoint.send(MessageType.rendezvous, flags, id, word, body);
   }
 
-  hasOffer(id: number): boolean {
-    return this.#offers.has(id);
+  /** Resolves when no offer is open. */
+  idle(): Promise<void> {
+    if (this.#offers.size === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#idleWaiters.push(resolve));
   }
 
   /** The peer's `rendezvous-done`. False when there is no such offer. */
@@ -101,6 +104,7 @@ export class Rendezvous implements OperationListener {
     this.#timer.stop();
     this.#offers.clear();
     this.#waitingPulls.length = 0;
+    this.#wakeIdle();
   }
 
   onOperationDone(operation: Operation): void {
@@ -163,6 +167,7 @@ export class Rendezvous implements OperationListener {
 
   #withdraw(offer: OpenOffer): void {
     this.#offers.delete(offer.id);
+    if (this.#offers.size === 0) this.#wakeIdle();
     const { endpoint } = this.#options;
     try {
       endpoint.qp.release(offer.region);
@@ -170,6 +175,10 @@ export class Rendezvous implements OperationListener {
       endpoint.fail(toVerbenaError(error, 'ERR_VERBENA_VERBS'));
     }
     endpoint.schedule();
+  }
+
+  #wakeIdle(): void {
+    for (const wake of this.#idleWaiters.splice(0)) wake();
   }
 
   #expire(now: number): number {

@@ -40,12 +40,14 @@ export interface IncomingRequest<Session> {
   readonly session: Session;
 }
 
-export type HandlerResult = Uint8Array | undefined;
+/** A response, or nothing for an empty one. */
+// eslint-disable-next-line @typescript-eslint/no-invalid-void-type -- a handler may just end
+export type HandlerResult = Uint8Array | undefined | void;
 
-/** Returns the response; nothing is an empty one. The bytes must not change until they are sent. */
-export type RequestHandler<Session> =
-  | ((request: IncomingRequest<Session>) => HandlerResult | Promise<HandlerResult>)
-  | ((request: IncomingRequest<Session>) => Promise<void>);
+/** What it returns is the response; the bytes must not change until they are sent. */
+export type RequestHandler<Session> = (
+  request: IncomingRequest<Session>,
+) => HandlerResult | Promise<HandlerResult>;
 
 class ServedRequest<Session> implements IncomingRequest<Session> {
   readonly session: Session;
@@ -168,10 +170,14 @@ export class Responder<Session> {
     this.#refuseWith = RequestStatus.draining;
   }
 
-  /** Resolves when every request is answered. */
-  idle(): Promise<void> {
-    if (this.#open.size === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#idleWaiters.push(resolve));
+  /** Resolves when every request is answered, and the client has every answer. */
+  async finished(): Promise<void> {
+    if (this.#open.size > 0) await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
+    while (this.#waitingResponses.length > 0 && this.#endpoint.isUsable) {
+      await this.#rendezvous.idle();
+    }
+    await this.#rendezvous.idle();
+    await this.#endpoint.settled();
   }
 
   /** Aborts what is running and answers it with a refusal. */

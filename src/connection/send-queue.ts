@@ -39,6 +39,9 @@ export class SendQueue {
   #retired = 0;
   /** Bytes in the slot being filled; 0 when none is. */
   #openBytes = 0;
+  /** Whether the newest SEND was posted with a completion. */
+  #isLastSignaled = true;
+  #mustSettle = false;
 
   constructor(options: SendQueueOptions) {
     this.#options = options;
@@ -46,9 +49,14 @@ export class SendQueue {
     this.maxPayloadBytes = options.slotBytes - HEADER_BYTES;
   }
 
-  /** Messages that wait for credits or slots. */
-  get waiting(): number {
-    return this.#waiting.length;
+  /** True when everything that was given has arrived at the peer's device. */
+  get isSettled(): boolean {
+    return !this.isBlocked && this.#openBytes === 0 && this.#taken === this.#retired;
+  }
+
+  /** From now on every SEND asks for a completion, so that `isSettled` comes true. */
+  settle(): void {
+    this.#mustSettle = true;
   }
 
   /** True when `send` would have to wait behind others. */
@@ -106,7 +114,10 @@ export class SendQueue {
   flush(): void {
     this.#post();
     const { credits, region, stats } = this.#options;
-    if (!credits.mustReturn || this.#taken - this.#retired === this.#slots) return;
+    // The last SEND may have gone without a completion: a lone credit message, which costs nothing, asks for one.
+    const mustAsk = this.#mustSettle && !this.#isLastSignaled;
+    if (!credits.mustReturn && !mustAsk) return;
+    if (this.#taken - this.#retired === this.#slots) return;
     writeHeader(region.slab.view, this.#slotOffset(), MessageType.credit, 0, 0, 0, 0);
     this.#openBytes = HEADER_BYTES;
     stats.creditMessagesSent++;
@@ -135,7 +146,8 @@ export class SendQueue {
     const { qp, region, credits, workQueue, stats } = this.#options;
     const at = this.#slotOffset();
     writeCredits(region.slab.view, at, credits.takeOwed());
-    const wrId = workQueue.push(SEND_REF, false);
+    const wrId = workQueue.push(SEND_REF, this.#mustSettle);
+    this.#isLastSignaled = workQueue.lastSignaled;
     const flags =
       (workQueue.lastSignaled ? PostFlag.signaled : 0) |
       (this.#openBytes <= qp.maxInline ? PostFlag.inline : 0);

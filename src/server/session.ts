@@ -311,7 +311,7 @@ export class ServerSession
     const responder = this.#responder;
     if (responder === undefined) return;
     responder.refuseNew();
-    if (!byPeer) await within(responder.idle(), this.#host.options.closeTimeoutMs);
+    if (!byPeer) await within(responder.finished(), this.#host.options.closeTimeoutMs);
     responder.abortAll(drainingError());
   }
 
