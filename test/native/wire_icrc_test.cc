@@ -195,11 +195,11 @@ int accepted_at_random(IcrcMode mode, int trials) {
 }
 
 TEST(Icrc, LeavesTheStatedBitsOfCheck) {
-  constexpr int kTrials = 1 << 20;
-  // 2^20 trials: 16 expected to pass with 16 bits of check, 0.02 with 26.
+  constexpr int kTrials = 1 << 19;
+  // 2^19 trials: 8 expected to pass with 16 bits of check, 0.01 with 26.
   const int solved = accepted_at_random(IcrcMode::kSolve, kTrials);
-  EXPECT_GT(solved, 3);
-  EXPECT_LT(solved, 40);
+  EXPECT_GT(solved, 1);
+  EXPECT_LT(solved, 24);
   EXPECT_LE(accepted_at_random(IcrcMode::kStrict, kTrials), 1);
 }
 
