@@ -93,7 +93,8 @@ function pick(
 ): { readonly value: unknown; readonly from: string; readonly isFlag: boolean } {
   const { key } = setting;
   if (flags[key] !== undefined) return { value: flags[key], from: flagOf(key), isFlag: true };
-  if (env[setting.env] !== undefined) {
+  // An empty variable counts as not set, as it does for the soft device.
+  if ((env[setting.env] ?? '') !== '') {
     return { value: env[setting.env], from: setting.env, isFlag: false };
   }
   if (key in fileValues) {
