@@ -170,6 +170,25 @@ TEST(DeviceThread, SleepsOnWhenALaterTimerIsSet) {
   EXPECT_EQ(thread.counters().wakeups, 0u);
 }
 
+// What a ping-pong does: every message sets a timer, and its answer cancels it.
+TEST(DeviceThread, IsNotWokenForEachOfManyTimersThatNeverFire) {
+  FakeLane lane;
+  DeviceThread thread(lane);
+  lane.set_deadline(monotonic_now() + 1000 * kNsPerSecond, thread);
+  start(thread);
+  let_it_sleep(lane);
+  for (uint64_t message = 1; message <= 50; ++message) {
+    lane.set_deadline(monotonic_now() + 2000 * kNsPerSecond, thread);
+    lane.set_deadline(kNever, thread);
+    lane.send_packet();
+    lane.expect_packets(message);
+  }
+  // One for each packet at most.
+  EXPECT_LE(thread.counters().wakeups, 51u);
+  lane.set_deadline(monotonic_now() + 5 * kMs, thread);
+  lane.expect_timer();
+}
+
 TEST(DeviceThread, LeavesPacketsToAProgramThatPolls) {
   FakeLane lane;
   DeviceThread thread(lane, kLongStandby);

@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -132,8 +133,13 @@ void DeviceThread::sleep_in_watch() {
   // Published before the deadline is read: a timer set before the read is seen, one set after it
   // wakes.
   sleeping_until_.store(kNever);
-  const TimeNs deadline = progress_.next_deadline();
+  // A wake-up that was planned stays, even if its timer is gone: the next timer is most likely
+  // later, and then whoever sets it need not wake this thread. Otherwise every message of a
+  // ping-pong would.
+  const TimeNs planned = planned_wakeup_ > monotonic_now() ? planned_wakeup_ : kNever;
+  const TimeNs deadline = std::min(progress_.next_deadline(), planned);
   sleeping_until_.store(deadline);
+  planned_wakeup_ = deadline;
   pollfd sources[] = {{progress_.socket_fd(), POLLIN, 0}, {event_fd_, POLLIN, 0}};
   timespec timeout;
   if (deadline != kNever) timeout = to_timespec(std::max<TimeNs>(0, deadline - monotonic_now()));

@@ -70,7 +70,9 @@ class DeviceThread {
   void wake_standby();
 
   Progress& progress_;
-  StandbyPolicy policy_;  // of the thread alone
+  // Both of the thread alone.
+  StandbyPolicy policy_;
+  TimeNs planned_wakeup_ = 0;
   ForkGuard fork_guard_;
   int event_fd_ = -1;
   pthread_t thread_{};
