@@ -55,12 +55,12 @@ size_t Reaper::count_children(const Closable& owner) const {
 void Reaper::close_children(const Closable& owner) {
   const auto found = children_.find(&owner);
   if (found == children_.end()) return;
-  // A copy: each child takes itself out.
-  const std::vector<Closable*> children = found->second;
+  // A copy, newest first: each child takes itself out.
+  const std::vector<Closable*> children(found->second.rbegin(), found->second.rend());
   std::optional<verbs::Error> first;
-  for (auto child = children.rbegin(); child != children.rend(); ++child) {
+  for (Closable* child : children) {
     try {
-      (*child)->close();
+      child->close();
     } catch (const verbs::Error& error) {
       if (!first) first = error;
     }

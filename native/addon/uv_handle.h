@@ -20,11 +20,11 @@ class UvHandle {
 
   /** `init` is the call to uv_*_init(); its result is returned. The handle is unref'd. */
   template <class Init>
-  int open(std::shared_ptr<Environment> environment, void* owner, Init init) {
+  int open(const std::shared_ptr<Environment>& environment, void* owner, Init init) {
     auto block = std::make_unique<Block>();
     if (const int result = init(environment->loop(), &block->handle); result != 0) return result;
     environment->handle_opened();
-    block->environment = std::move(environment);
+    block->environment = environment;
     block->handle.data = owner;
     uv_unref(reinterpret_cast<uv_handle_t*>(&block->handle));
     block_ = block.release();

@@ -1,12 +1,13 @@
 // The surface of the native addon: the one file that declares what crosses N-API.
 //
-// Objects are created by their parent and closed by `close()`, which is idempotent and closes children
-// first. Every native failure is an Error with `code`, and, where a system call failed, `errno`,
-// `errnoName` and `operation` (the verbs function).
+// Objects are created by their parent and closed by `close()`, which is idempotent and closes what
+// was made from the object first. Every native failure is an Error with `code`, and, where a system
+// call failed, `errno`, `errnoName` and `operation` (the verbs function). Misuse is a TypeError with
+// code ERR_VERBENA_ARGUMENT, the use of a closed object ERR_VERBENA_CLOSED.
 
 /** Words (u32) of one completion record; see `CompletionWord`. */
 export const COMPLETION_WORDS = 8;
-/** Words (u32) of one post descriptor; see `PostWord`. Descriptor 0 is the header, see `PostHeader`. */
+/** Words (u32) of one post descriptor; see `PostWord`. Descriptor 0 is the header: `PostHeader`. */
 export const POST_WORDS = 16;
 
 /** Offsets in a completion record. */
@@ -25,6 +26,11 @@ export const CompletionWord = {
   imm: 5,
   /** Bit 0: with immediate. Bit 31: the post itself failed, `vendorError` is its errno. */
   flags: 6,
+  /**
+   * Of a failed post: EBADF no such queue pair, EFAULT not within a memory region, EMSGSIZE too
+   * long for inline, EINVAL a descriptor that makes no sense, ECANCELED an earlier one on the same
+   * queue failed, or what the device said (ENOMEM: the queue is full).
+   */
   vendorError: 7,
 } as const;
 
@@ -167,7 +173,8 @@ export interface NativeAddon {
    */
   openLibrary(path: string): NativeLibrary;
   /**
-   * Page-aligned zeroed memory, unmapped when the buffer is collected. A registered region holds its buffer.
+   * Page-aligned zeroed memory, unmapped when the buffer is collected. A registered region holds
+   * its memory.
    * Throws ERR_VERBENA_NO_MEMORY.
    */
   allocateSlab(bytes: number): ArrayBuffer;
@@ -180,7 +187,11 @@ export interface NativeAddon {
 export interface NativeLibrary {
   readonly path: string;
   listDevices(): NativeDeviceName[];
-  /** The context is opened once per process and shared by all threads. */
+  /**
+   * The context is opened once per process and shared by all threads. Throws
+   * ERR_VERBENA_UNKNOWN_DEVICE with the names there are, or ERR_VERBENA_VERBS with what the library
+   * itself had to say.
+   */
   openDevice(name: string): NativeDevice;
 }
 
@@ -191,18 +202,28 @@ export interface NativeDevice {
   gidTable(port: number): NativeGid[];
   allocPd(): NativeProtectionDomain;
   createPollGroup(options: NativePollGroupOptions): NativePollGroup;
-  /** Called on this thread for each asynchronous event; `undefined` stops. Does not keep the loop alive. */
+  /**
+   * Called on this thread for each asynchronous event; `undefined` stops. Events wait while there is
+   * no handler. Does not keep the loop alive.
+   */
   setAsyncEventHandler(handler: ((event: NativeAsyncEvent) => void) | undefined): void;
-  /** Throws ERR_VERBENA_IN_USE while children are open. */
+  /** Throws ERR_VERBENA_IN_USE while protection domains or poll groups are open. */
   close(): void;
 }
 
 export interface NativeProtectionDomain {
   /**
-   * Registers `length` bytes at `offset` of `buffer`, which must come from `allocateSlab`. The region's address on the
-   * wire starts at 0 (`ibv_reg_mr_iova`), so remote addresses are offsets.
+   * Registers `length` bytes at `offset` of `buffer`, which must come from `allocateSlab` of this
+   * thread. The region's address on the wire starts at 0 (`ibv_reg_mr_iova`), so remote addresses
+   * are offsets.
    */
-  registerMemory(buffer: ArrayBuffer, offset: number, length: number, access: number): NativeMemoryRegion;
+  registerMemory(
+    buffer: ArrayBuffer,
+    offset: number,
+    length: number,
+    access: number,
+  ): NativeMemoryRegion;
+  /** Closes its memory regions. Throws ERR_VERBENA_IN_USE while queue pairs are open. */
   close(): void;
 }
 
@@ -223,11 +244,17 @@ export interface NativePollGroupOptions {
   readonly spinUs?: number;
   /** Empty polls of one completion queue before it is armed. Default 16. */
   readonly emptyPollsBeforeArm?: number;
-  /** Called with the number of records now in `completions`. Posts made inside are drained when it returns. */
+  /**
+   * Called with the number of records now in `completions`. Posts made inside are drained when it
+   * returns. What it throws becomes an 'uncaughtException', and the rest of the batch is lost.
+   */
   readonly onCompletions: (count: number) => void;
 }
 
-/** One per JavaScript thread: owns the completion channel and polls the completion queues of its queue pairs. */
+/**
+ * One per JavaScript thread: owns the completion channel and polls the completion queues of its queue
+ * pairs. Does not keep the loop alive; open, it is never collected.
+ */
 export interface NativePollGroup {
   /** `completionCapacity` records of COMPLETION_WORDS words, valid inside `onCompletions`. */
   readonly completions: Uint32Array;
@@ -256,7 +283,9 @@ export interface NativePollGroupStats {
 }
 
 export interface NativeCompletionQueue {
+  /** Entries granted, at least as many as asked for. */
   readonly depth: number;
+  /** Throws ERR_VERBENA_IN_USE while queue pairs are open. */
   close(): void;
 }
 
@@ -275,8 +304,8 @@ export interface NativeQueuePair {
   readonly qpn: number;
   readonly maxInline: number;
   /**
-   * Checks the transition against the table, then calls ibv_modify_qp. Throws ERR_VERBENA_QP_TRANSITION with `missing` and
-   * `illegal` (attribute names), or ERR_VERBENA_VERBS.
+   * Checks the transition against the table, then calls ibv_modify_qp. Throws
+   * ERR_VERBENA_QP_TRANSITION with `missing` and `illegal` (attribute names), or ERR_VERBENA_VERBS.
    */
   modify(attributes: NativeQpAttributes): void;
   /** The state the device reports. */

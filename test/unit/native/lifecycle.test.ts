@@ -1,4 +1,4 @@
-// Closing: its order, its repetition, and every way in which a program or a thread can end without it.
+// Closing: its order, its repetition, and the ways in which programs and threads end without it.
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -136,7 +136,7 @@ describe('arguments', () => {
         withCode('ERR_VERBENA_ARGUMENT'),
       );
     }
-    const close = Reflect.get(cq, 'close') as () => void;
+    const close = Reflect.get(cq, 'close');
     expect(() => {
       Reflect.apply(close, pd, []);
     }).toThrow(TypeError);

@@ -232,7 +232,7 @@ describe('failures', () => {
     expect(await group.next()).toMatchObject({ vendorError: Errno.EINVAL });
   });
 
-  it('fails a refused descriptor and all that follow it on the same queue, and no other', async () => {
+  it('fails a refused descriptor and all after it on the same queue, and no other', async () => {
     b.post({ opcode: 'receive', wrId: 1, length: 8 });
     a.post({ opcode: 'send', wrId: 10, length: 1 });
     a.post({ opcode: 'send', wrId: 11, mrIndex: 0, length: 1 });
@@ -259,7 +259,7 @@ describe('failures', () => {
     expect(failed[1]?.vendorError).toBe(Errno.ECANCELED);
   });
 
-  it('fails posts to a queue pair that was closed, even when its slot has a new tenant', async () => {
+  it('fails posts to a closed queue pair, even when its slot has a new tenant', async () => {
     const stale = a.qp.index;
     a.qp.close();
     const tenant = group.native.createQp({

@@ -32,8 +32,8 @@ const pause = (delayMs: number): Promise<void> =>
   new Promise((resolve) => setTimeout(resolve, delayMs));
 
 /**
- * Answers every message that arrives at one of the ends; resolves when the first end got `rounds` of them, rejects when
- * it stalls. The first end opens with `window` messages.
+ * Answers every message that arrives at one of the ends; resolves when the first end got `rounds`
+ * of them, rejects when it stalls. The first end opens with `window` messages.
  */
 function pingPong(ends: readonly LoopbackEnd[], rounds: number, window = 1): Promise<void> {
   const [first] = ends;
