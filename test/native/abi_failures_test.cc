@@ -61,7 +61,6 @@ TEST(Failures, SilenceEndsInRetryExceeded) {
 
 TEST(Failures, AReceiverThatIsLateIsWaitedFor) {
   ConnectOptions options;
-  options.rnr_retry = 7;       // for ever
   options.min_rnr_timer = 14;  // 1.28 ms
   Pair pair({}, options);
   ASSERT_EQ(pair.a.post_send(1, 0, 8), 0);
@@ -208,9 +207,7 @@ TEST(Failures, AMessageLargerThanTheReceiveFailsOnBothSides) {
 }
 
 TEST(Failures, ErrorFlushesEachRequestOnceAndInOrder) {
-  ConnectOptions options;
-  options.rnr_retry = 7;
-  Pair pair({}, options);
+  Pair pair;
   for (uint64_t id = 0; id < 20; ++id) {
     ASSERT_EQ(pair.a.post_receive(100 + id, 0, 8), 0);
     ASSERT_EQ(pair.a.post_send(id, 0, 8, id % 2 == 0 ? IBV_SEND_SIGNALED : 0), 0);
@@ -242,9 +239,7 @@ TEST(Failures, RefusesPostsThatCannotBeMeant) {
   const Endpoint b(context.get(), options);
   EXPECT_EQ(a.post_receive(1, 0, 8), EINVAL);  // RESET
   EXPECT_EQ(a.post_send(1, 0, 8), EINVAL);
-  ConnectOptions connection;
-  connection.rnr_retry = 7;
-  connect(a, b, connection);
+  connect(a, b);
   ibv_sge sges[3] = {a.sge(0, 8), a.sge(8, 8), a.sge(16, 8)};
   ibv_send_wr request{};
   request.sg_list = sges;

@@ -67,7 +67,7 @@ struct ConnectOptions {
   uint32_t psn = 0x111111;  // towards this endpoint; the peer's is one more
   uint8_t timeout = 14;
   uint8_t retry_count = 6;
-  uint8_t rnr_retry = 6;
+  uint8_t rnr_retry = 7;  // for ever
   uint8_t min_rnr_timer = 1;
   uint8_t rd_atomic = 4;
   int access = IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC;
