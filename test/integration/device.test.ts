@@ -1,0 +1,104 @@
+// The device that a process shares: opened once, closed with its last user, opened again, used from several threads.
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { afterEach, describe, expect, it } from 'vitest';
+import { connect } from '../../src/index.js';
+import { HARDWARE_LIBRARY, loadAddon } from '../../src/native/load.js';
+import { acquireDevice } from '../../src/rdma/device.js';
+import { repository } from '../helpers/process.js';
+import {
+  connectTo,
+  expectEqualBytes,
+  expectNothingLeft,
+  pattern,
+  startServer,
+  testCertificate,
+} from '../helpers/verbena.js';
+
+afterEach(() => expectNothingLeft());
+
+describe('a device', () => {
+  it('is one for all servers and clients of a thread', async () => {
+    const servers = [await startServer(), await startServer()];
+    const clients = await Promise.all(servers.map((server) => connectTo(server)));
+    expect(loadAddon().liveObjects()).toMatchObject({ device: 1, qp: 4 });
+    await Promise.all(clients.map((client) => client.close()));
+    await Promise.all(servers.map((server) => server.close()));
+  });
+
+  it('is closed with its last user, and opens again', async () => {
+    for (let round = 0; round < 5; round++) {
+      await using server = await startServer();
+      await using client = await connectTo(server);
+      expectEqualBytes(await client.request(pattern(5000)), pattern(5000));
+    }
+  });
+
+  it('stays while anyone uses it', () => {
+    const first = acquireDevice({ device: 'soft' });
+    const second = acquireDevice({ device: 'soft' });
+    expect(second.device).toBe(first.device);
+    expect(first.release()).toEqual([]);
+    expect(first.release()).toEqual([]);
+    expect(loadAddon().liveObjects().device).toBe(1);
+    expect(second.release()).toEqual([]);
+    expect(loadAddon().liveObjects().device).toBe(0);
+  });
+
+  it('that is chosen automatically is an adapter with an active port, or loudly the soft one', async () => {
+    const library = loadAddon().openLibrary(HARDWARE_LIBRARY);
+    const adapters = library.listDevices().filter(({ name }) => {
+      const device = library.openDevice(name);
+      const ports = Array.from({ length: device.queryDevice().portCount }, (_, port) => port + 1);
+      const isActive = ports.some((port) => device.queryPort(port).state === 'ACTIVE');
+      device.close();
+      return isActive;
+    });
+    const warned = once(process, 'warning') as Promise<[Error & { code?: string }]>;
+    const lease = acquireDevice({ device: 'auto' });
+    expect(lease.device.name).toBe(adapters[0]?.name ?? 'soft0');
+    if (adapters.length === 0) {
+      const [warning] = await warned;
+      expect(warning.code).toBe('VERBENA_SOFT_DEVICE');
+      expect(warning.message).toContain('no RDMA adapter is usable');
+    }
+    lease.release();
+  });
+});
+
+describe('a worker thread', () => {
+  const startWorker = async (): Promise<[Worker, number]> => {
+    const { cert, key } = await testCertificate();
+    const script = join(repository, 'test/helpers/server-worker.mjs');
+    const worker = new Worker(script, { workerData: { cert, key } });
+    const [{ port }] = (await once(worker, 'message')) as [{ port: number }];
+    return [worker, port];
+  };
+  const open = async (port: number): ReturnType<typeof connect> => {
+    const { ca } = await testCertificate();
+    return connect({ device: 'soft', host: '127.0.0.1', port, ca });
+  };
+
+  it('serves clients of another thread, and leaves nothing', async () => {
+    const [worker, port] = await startWorker();
+    const client = await open(port);
+    expectEqualBytes(await client.request(pattern(1_000_000)), pattern(1_000_000));
+    await client.close();
+    const exited = once(worker, 'exit');
+    worker.postMessage('close');
+    const [left] = (await once(worker, 'message')) as [unknown];
+    expect(left).toEqual({ pd: 0, cq: 0, qp: 0, mr: 0, device: 0 });
+    expect(await exited).toEqual([0]);
+  });
+
+  it.each(['exit', 'terminate'])('that ends by %s takes its connections with it', async (how) => {
+    const [worker, port] = await startWorker();
+    const client = await open(port);
+    const closed = once(client, 'close') as Promise<[Error & { code: string }]>;
+    if (how === 'exit') worker.postMessage('exit');
+    else await worker.terminate();
+    const [{ code }] = await closed;
+    expect(code).toMatch(/ERR_VERBENA_(CONNECTION_LOST|QP_ERROR)/);
+  });
+});
