@@ -2,8 +2,8 @@
 //
 // Objects are created by their parent and closed by `close()`, which is idempotent and closes what
 // was made from the object first. Every native failure is an Error with `code`, and, where a system
-// call failed, `errno`, `errnoName` and `operation` (the verbs function). Misuse is a TypeError with
-// code ERR_VERBENA_ARGUMENT, the use of a closed object ERR_VERBENA_CLOSED.
+// call failed, `errno`, `errnoName` and `operation` (the verbs function). Misuse is a TypeError
+// with code ERR_VERBENA_ARGUMENT, the use of a closed object ERR_VERBENA_CLOSED.
 
 /** Words (u32) of one completion record; see `CompletionWord`. */
 export const COMPLETION_WORDS = 8;
@@ -203,8 +203,8 @@ export interface NativeDevice {
   allocPd(): NativeProtectionDomain;
   createPollGroup(options: NativePollGroupOptions): NativePollGroup;
   /**
-   * Called on this thread for each asynchronous event; `undefined` stops. Events wait while there is
-   * no handler. Does not keep the loop alive.
+   * Called on this thread for each asynchronous event; `undefined` stops. Events wait while there
+   * is no handler. Does not keep the loop alive.
    */
   setAsyncEventHandler(handler: ((event: NativeAsyncEvent) => void) | undefined): void;
   /** Throws ERR_VERBENA_IN_USE while protection domains or poll groups are open. */
@@ -242,7 +242,10 @@ export interface NativePollGroupOptions {
   readonly postCapacity?: number;
   /** Longest spin for completions before sleeping, in µs. Default 50; 0 never spins. */
   readonly spinUs?: number;
-  /** Empty polls of one completion queue before it is armed. Default 16. */
+  /**
+   * Empty polls of one completion queue before it is armed while others are busy. Default 16.
+   * Before the loop sleeps all are armed.
+   */
   readonly emptyPollsBeforeArm?: number;
   /**
    * Called with the number of records now in `completions`. Posts made inside are drained when it
@@ -252,8 +255,8 @@ export interface NativePollGroupOptions {
 }
 
 /**
- * One per JavaScript thread: owns the completion channel and polls the completion queues of its queue
- * pairs. Does not keep the loop alive; open, it is never collected.
+ * One per JavaScript thread: owns the completion channel and polls the completion queues of its
+ * queue pairs. Does not keep the loop alive; open, it is never collected.
  */
 export interface NativePollGroup {
   /** `completionCapacity` records of COMPLETION_WORDS words, valid inside `onCompletions`. */

@@ -246,17 +246,19 @@ describe('a program that ends with everything open', () => {
     expect(ended.stderr).toContain('Error: thrown in a completion callback');
   });
 
-  it.each(['caught-exception', 'caught-exception-in-tick', 'caught-rejection'])(
-    'goes on after a handled exception: %s',
-    async (way) => {
-      expect(await run('leave-open.mjs', [way])).toEqual({
-        code: 0,
-        signal: null,
-        stdout: 'caught 1, went on\n',
-        stderr: '',
-      });
-    },
-  );
+  it.each([
+    'caught-exception',
+    'caught-exception-in-tick',
+    'caught-rejection',
+    'caught-ring-error',
+  ])('goes on after a handled exception: %s', async (way) => {
+    expect(await run('leave-open.mjs', [way])).toEqual({
+      code: 0,
+      signal: null,
+      stdout: 'caught 1, went on\n',
+      stderr: '',
+    });
+  });
 
   it('closes what the garbage collector finds, children first', async () => {
     const { stdout, stderr } = await run('forget.mjs', [], ['--expose-gc']);
