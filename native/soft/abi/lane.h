@@ -79,6 +79,9 @@ class Lane : private io::Progress {
   engine::TimeNs next_deadline() override;
   int socket_fd() const override { return socket_->fd(); }
 
+  // True when there was work and no other thread was at it.
+  bool drive_unless_driven(engine::TimeNs now);
+
   // All with the lane locked.
   bool drive_locked(engine::TimeNs now);
   bool receive(engine::TimeNs now);
