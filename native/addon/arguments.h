@@ -2,6 +2,8 @@
 // allowed.
 #pragma once
 
+#include <infiniband/verbs.h>
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -12,6 +14,10 @@ namespace verbena::addon {
 
 /** Integers up to 2^53 - 1, which JavaScript represents exactly. */
 inline constexpr uint64_t kMaxSafeInteger = (1ULL << 53) - 1;
+
+/** The access flags that JavaScript may ask for. */
+inline constexpr uint32_t kAllAccess = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE |
+                                       IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC;
 
 uint64_t to_integer(const Napi::Value& value, const std::string& name, uint64_t least,
                     uint64_t most);

@@ -7,9 +7,6 @@
 namespace verbena::addon {
 namespace {
 
-constexpr uint32_t kAllAccess = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE |
-                                IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC;
-
 std::shared_ptr<verbs::Slab> to_slab(const Environment& environment, const Napi::Value& value) {
   std::shared_ptr<verbs::Slab> slab;
   if (value.IsArrayBuffer()) slab = environment.slabs.find(value.As<Napi::ArrayBuffer>().Data());

@@ -11,8 +11,6 @@ namespace verbena::addon {
 namespace {
 
 constexpr uint32_t kMax24Bit = 0xff'ffff;
-constexpr uint32_t kAllAccess = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE |
-                                IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC;
 /** Enough for any route; 1 would confine a connection to its subnet. */
 constexpr uint8_t kDefaultHopLimit = 64;
 

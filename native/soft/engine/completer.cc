@@ -19,7 +19,6 @@ constexpr TimeNs kShortestProbe = 1 * kMs;
 constexpr TimeNs kLongestProbe = 50 * kMs;
 constexpr TimeNs kFirstProbe = 10 * kMs;
 constexpr uint32_t kMostBackoff = 6;
-constexpr uint32_t kSmallestWindow = 8;
 constexpr uint8_t kRetryForEver = 7;  // rnr_retry only
 
 ibv_wc_opcode completion_opcode(const SendRequest& request) {

@@ -12,7 +12,6 @@ constexpr uint32_t kLowestQpn = 2;  // 0 and 1 are the management queue pairs
 constexpr uint32_t kHighestQpn = 0xFFFFFE;
 constexpr uint32_t kMaxRdAtomic = 16;
 constexpr uint32_t kInitialWindow = 64;
-constexpr uint32_t kSmallestWindow = 8;
 constexpr uint32_t kLargestWindow = 4096;
 // A packet costs the receiver's socket buffer about this much beyond its bytes.
 constexpr uint64_t kPacketOverheadBytes = 512;

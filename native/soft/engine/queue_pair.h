@@ -14,6 +14,9 @@
 
 namespace verbena::engine {
 
+// Packets in flight of one queue pair, whatever was lost.
+inline constexpr uint32_t kSmallestWindow = 8;
+
 // Packets in flight to one address, over all of its queue pairs: the peer's socket buffer is what
 // they share.
 struct PeerPath {

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "soft/wire/crc32.h"
+#include "soft/wire/opcode.h"
 
 namespace verbena::wire {
 namespace {
@@ -18,7 +19,6 @@ constexpr uint32_t kAfterDummyLrh = 0xDEBB20E3u;
 constexpr size_t kIpv4Bytes = 20;
 constexpr size_t kIpv6Bytes = 40;
 constexpr size_t kUdpBytes = 8;
-constexpr size_t kBthBytes = 12;
 constexpr size_t kBthMaskedByte = 4;
 constexpr size_t kLargestPayload = 65507;
 
