@@ -7,8 +7,11 @@ import type { Endpoint } from './endpoint.js';
 import { MessageType, encodeOffer, type Offer } from './header.js';
 import type { Operation, OperationListener } from './operations.js';
 
-/** Buffers offered to the peer at once, at most. */
+/** Buffers offered to the peer at once, at most, and their bytes; one is always let through. */
 const MAX_OFFERS = 16;
+const MAX_OFFERED_BYTES = 16 * 1024 * 1024;
+/** Bytes pulled and not yet finished with, at most; one payload is always let through. */
+const MAX_PULLED_BYTES = 16 * 1024 * 1024;
 
 interface OpenOffer {
   readonly id: number;
@@ -25,8 +28,6 @@ export interface RendezvousOptions {
   readonly endpoint: Endpoint;
   /** An offer that the peer has not released by then is withdrawn. */
   readonly timeoutMs: number;
-  /** Bytes pulled and not yet finished with, at most; further offers wait. One is always let through. */
-  readonly maxPulledBytes: number;
   /** The peer has read the offer with this id, or (`failed`) gave it up. */
   readonly onReleased: (id: number, failed: boolean) => void;
   /** The peer never released the offer. */
@@ -41,6 +42,7 @@ export class Rendezvous implements OperationListener {
   readonly #offers = new Map<number, OpenOffer>();
   readonly #waitingPulls: Pull[] = [];
   readonly #timer = new DeadlineTimer((now) => this.#expire(now));
+  #offeredBytes = 0;
   #pulledBytes = 0;
   #isStopped = false;
   #idleWaiters: (() => void)[] = [];
@@ -49,8 +51,9 @@ export class Rendezvous implements OperationListener {
     this.#options = options;
   }
 
-  get canOffer(): boolean {
-    return this.#offers.size < MAX_OFFERS;
+  canOffer(bytes: number): boolean {
+    const { size } = this.#offers;
+    return size === 0 || (size < MAX_OFFERS && this.#offeredBytes + bytes <= MAX_OFFERED_BYTES);
   }
 
   /** Offers a copy of the payload under an id; throws when memory cannot be had. The caller checked `canOffer`. */
@@ -60,6 +63,7 @@ export class Rendezvous implements OperationListener {
     region.slab.bytes.set(payload);
     const deadline = performance.now() + timeoutMs;
     this.#offers.set(id, { id, region, deadline });
+    this.#offeredBytes += payload.length;
     this.#timer.arm(deadline);
     endpoint.stats.offers++;
     const body = encodeOffer({ rkey: region.rkey, length: payload.length, offset: 0 });
@@ -125,12 +129,12 @@ export class Rendezvous implements OperationListener {
   }
 
   #startPulls(): void {
-    const { endpoint, maxPulledBytes } = this.#options;
+    const { endpoint } = this.#options;
     while (!this.#isStopped) {
       const next = this.#waitingPulls[0];
       if (next === undefined) return;
       const bytes = next.offer.length;
-      if (this.#pulledBytes > 0 && this.#pulledBytes + bytes > maxPulledBytes) return;
+      if (this.#pulledBytes > 0 && this.#pulledBytes + bytes > MAX_PULLED_BYTES) return;
       const operation = endpoint.operations.take();
       if (operation === undefined) {
         endpoint.operations.whenFree(() => this.#startPulls());
@@ -167,6 +171,7 @@ export class Rendezvous implements OperationListener {
 
   #withdraw(offer: OpenOffer): void {
     this.#offers.delete(offer.id);
+    this.#offeredBytes -= offer.region.length;
     if (this.#offers.size === 0) this.#wakeIdle();
     const { endpoint } = this.#options;
     try {

@@ -88,7 +88,6 @@ export class Requester {
     this.#rendezvous = new Rendezvous({
       endpoint,
       timeoutMs: options.rendezvousTimeoutMs,
-      maxPulledBytes: 2 * options.maxResponseBytes,
       onReleased: (id) => this.#onReleased(id),
       onExpired: (id) => this.#onExpired(id),
       onPulled: (id, payload) => this.#onPulled(id, payload),
@@ -242,7 +241,7 @@ export class Requester {
   }
 
   #tryOffer(id: number, method: number, payload: Uint8Array): boolean {
-    if (!this.#rendezvous.canOffer) return false;
+    if (!this.#rendezvous.canOffer(payload.length)) return false;
     try {
       this.#rendezvous.offer(id, 0, method, payload);
     } catch (error) {

@@ -115,7 +115,6 @@ export class Responder<Session> {
     this.#rendezvous = new Rendezvous({
       endpoint,
       timeoutMs: options.rendezvousTimeoutMs,
-      maxPulledBytes: 2 * options.maxPayloadBytes,
       onReleased: () => this.#sendWaitingResponses(),
       onExpired: () => this.#sendWaitingResponses(),
       onPulled: (id, payload) => this.#onPulled(id, payload),
@@ -260,7 +259,7 @@ export class Responder<Session> {
   #sendWaitingResponses(): void {
     let sent = 0;
     for (const { id, payload } of this.#waitingResponses) {
-      if (!this.#rendezvous.canOffer || !this.#endpoint.isUsable) break;
+      if (!this.#rendezvous.canOffer(payload.length) || !this.#endpoint.isUsable) break;
       sent++;
       try {
         this.#rendezvous.offer(id, OFFER_IS_RESPONSE, 0, payload);
