@@ -1,5 +1,5 @@
 // `connect`: opens the device, sets a connection up, and tries again where a refusal says how.
-import { VerbenaError, messageOf } from '../errors.js';
+import { VerbenaError, messageOf, toVerbenaError } from '../errors.js';
 import { drawPsn } from '../handshake/psn.js';
 import type { GidFamily } from '../rdma/addressing.js';
 import { acquireDevice } from '../rdma/device.js';
@@ -23,16 +23,30 @@ function nextFamily(
 }
 
 async function establish(options: Omit<SetupOptions, 'family'>): Promise<EstablishedConnection> {
-  let family: GidFamily | undefined;
+  let setup = new ClientSetup({ ...options, family: undefined });
   for (let attempt = 1; ; attempt++) {
-    const setup = new ClientSetup({ ...options, family });
     try {
       return await setup.run();
     } catch (error) {
       const next = nextFamily(error, setup.family);
       if (next === undefined || attempt === MAX_ATTEMPTS) throw error;
-      family = next.family;
+      const again = setupFor(options, next.family);
+      if (again === undefined) throw error;
+      setup = again;
     }
+  }
+}
+
+/** Another attempt, or none when this side has no address of the family. */
+function setupFor(
+  options: Omit<SetupOptions, 'family'>,
+  family: GidFamily | undefined,
+): ClientSetup | undefined {
+  try {
+    return new ClientSetup({ ...options, family });
+  } catch (error) {
+    if (error instanceof VerbenaError && error.code === 'ERR_VERBENA_NO_GID') return undefined;
+    throw error;
   }
 }
 
@@ -56,7 +70,7 @@ export async function connectWith(
     return new ClientConnection(established);
   } catch (error) {
     for (const failure of lease.release()) process.emitWarning(messageOf(failure));
-    throw error;
+    throw toVerbenaError(error, 'ERR_VERBENA_INTERNAL');
   }
 }
 

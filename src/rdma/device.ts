@@ -1,5 +1,6 @@
 // The device that a process shares: found by name, opened once per thread, closed with its last user.
-import { VerbenaError, messageOf } from '../errors.js';
+import { BlockList, isIP, isIPv6 } from 'node:net';
+import { VerbenaError, messageOf, toVerbenaError } from '../errors.js';
 import type {
   NativeDevice,
   NativeDeviceAttributes,
@@ -10,6 +11,7 @@ import { HARDWARE_LIBRARY, loadAddon, softLibraryPath } from '../native/load.js'
 import {
   chooseGid,
   choosePort,
+  gidText,
   noGidError,
   type GidChoice,
   type GidWish,
@@ -160,20 +162,19 @@ function openLibrary(path: string): NativeLibrary {
   return open;
 }
 
-/** Sets the soft device's address before its library reads it; a second, different one is refused. */
-function applySoftAddress(address: string | undefined): void {
-  if (address === undefined) return;
-  const current = process.env[SOFT_ADDRESS_VARIABLE];
-  if (current === address) return;
-  if (libraries.has(softLibraryPath())) {
-    throw new VerbenaError(
-      'ERR_VERBENA_SOFT_ADDRESS',
-      `the soft device of this process already has the address ${current ?? '(chosen by itself)'}, ` +
-        `so it cannot take ${address}. One process has one soft device: use the same softAddress ` +
-        'everywhere, or another process',
-    );
-  }
-  process.env[SOFT_ADDRESS_VARIABLE] = address;
+/** One process has one soft device: another user, or another thread, may have given it another address. */
+function checkSoftAddress(device: Device, address: string | undefined): void {
+  if (address === undefined || isIP(address) === 0) return;
+  const wanted = new BlockList();
+  wanted.addAddress(address.replace(/%.*/, ''), isIPv6(address) ? 'ipv6' : 'ipv4');
+  const found = device.gidTable(1).map(({ gid }) => gidText(gid).replace(/^::ffff:/, ''));
+  if (found.some((one) => wanted.check(one, isIPv6(one) ? 'ipv6' : 'ipv4'))) return;
+  throw new VerbenaError(
+    'ERR_VERBENA_SOFT_ADDRESS',
+    `the soft device of this process has the address ${found.join(', ')} already, so it cannot take ` +
+      `${address}: use the same softAddress everywhere, set ${SOFT_ADDRESS_VARIABLE} before the ` +
+      'process starts, or use another process',
+  );
 }
 
 function share(library: NativeLibrary, name: string, spinUs: number | undefined): DeviceLease {
@@ -186,9 +187,23 @@ function share(library: NativeLibrary, name: string, spinUs: number | undefined)
   return device.lease();
 }
 
-function acquireSoft(options: DeviceOptions): DeviceLease {
-  applySoftAddress(options.softAddress);
-  return share(openLibrary(softLibraryPath()), SOFT_DEVICE_NAME, options.spinUs);
+/** The device reads its address from the environment when it is opened; one that fails is taken back. */
+function acquireSoft({ softAddress, spinUs }: DeviceOptions): DeviceLease {
+  const library = openLibrary(softLibraryPath());
+  if (softAddress === undefined) return share(library, SOFT_DEVICE_NAME, spinUs);
+  const previous = process.env[SOFT_ADDRESS_VARIABLE];
+  process.env[SOFT_ADDRESS_VARIABLE] = softAddress;
+  let lease: DeviceLease | undefined;
+  try {
+    lease = share(library, SOFT_DEVICE_NAME, spinUs);
+    checkSoftAddress(lease.device, softAddress);
+    return lease;
+  } catch (error) {
+    lease?.release();
+    if (previous === undefined) Reflect.deleteProperty(process.env, SOFT_ADDRESS_VARIABLE);
+    else process.env[SOFT_ADDRESS_VARIABLE] = previous;
+    throw error;
+  }
 }
 
 function acquireNamed(options: DeviceOptions): DeviceLease {
@@ -242,8 +257,16 @@ function tryActive(
   }
 }
 
-/** Opens the device, or joins those who use it already. */
+/** Opens the device, or joins those who use it already. Throws a VerbenaError. */
 export function acquireDevice(options: DeviceOptions): DeviceLease {
+  try {
+    return acquire(options);
+  } catch (error) {
+    throw toVerbenaError(error, 'ERR_VERBENA_INTERNAL');
+  }
+}
+
+function acquire(options: DeviceOptions): DeviceLease {
   if (options.device === SOFT) return acquireSoft(options);
   if (options.device !== 'auto') return acquireNamed(options);
   const found = acquireFirstActive(options);

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { newTrafficStats, type TrafficStats } from '../connection/traffic-stats.js';
 import { within } from '../connection/within.js';
-import { VerbenaError, cleanupError, messageOf } from '../errors.js';
+import { VerbenaError, cleanupError, messageOf, toVerbenaError } from '../errors.js';
 import { PsnSet } from '../handshake/psn.js';
 import { serverTlsOptions } from '../handshake/tls.js';
 import type { NativePollGroupStats } from '../native/addon.js';
@@ -346,7 +346,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     server = new RunningServer(lease, options, resolved);
   } catch (error) {
     lease.release();
-    throw error;
+    throw toVerbenaError(error, 'ERR_VERBENA_INTERNAL');
   }
   try {
     await server.listen();

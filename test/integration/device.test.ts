@@ -1,13 +1,16 @@
 // The device that a process shares: opened once, closed with its last user, opened again, used from several threads.
 import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { afterEach, describe, expect, it } from 'vitest';
 import { connect } from '../../src/index.js';
 import { HARDWARE_LIBRARY, loadAddon } from '../../src/native/load.js';
 import { acquireDevice } from '../../src/rdma/device.js';
-import { repository } from '../helpers/process.js';
+import { repository, verbena } from '../helpers/process.js';
 import {
+  codeOfRejection,
   connectTo,
   expectEqualBytes,
   expectNothingLeft,
@@ -17,6 +20,13 @@ import {
 } from '../helpers/verbena.js';
 
 afterEach(() => expectNothingLeft());
+
+function acquireAndListGids(): string[] {
+  const lease = acquireDevice({ device: 'soft' });
+  const gids = lease.device.gidTable(1).map(({ gid }) => gid);
+  lease.release();
+  return gids;
+}
 
 describe('a device', () => {
   it('is one for all servers and clients of a thread', async () => {
@@ -44,6 +54,47 @@ describe('a device', () => {
     expect(loadAddon().liveObjects().device).toBe(1);
     expect(second.release()).toEqual([]);
     expect(loadAddon().liveObjects().device).toBe(0);
+  });
+
+  it('takes the soft address that it is given, and keeps it while it is open', async () => {
+    const server = await startServer({ softAddress: '127.99.88.77' });
+    const [, gid] = /(.{8})$/.exec(acquireAndListGids()[0] ?? '') ?? [];
+    expect(gid).toBe('7f63584d');
+    const again = await connectTo(server, { softAddress: '127.99.88.77' });
+    expect(await codeOfRejection(startServer({ softAddress: '127.99.88.78' }))).toBe(
+      'ERR_VERBENA_SOFT_ADDRESS',
+    );
+    await again.close();
+    await server.close();
+  });
+
+  it.each(['192.0.2.99', '2001:db8::99', 'nonsense'])(
+    'refuses the soft address %s with what to do, and works with another',
+    async (softAddress) => {
+      await expect(startServer({ softAddress })).rejects.toMatchObject({
+        name: 'VerbenaError',
+        message: expect.stringContaining('VERBENA_SOFT_ADDR') as string,
+      });
+      await (await startServer()).close();
+    },
+  );
+
+  it('of another address family than the server refuses to connect, and says why', async () => {
+    const server = await startServer();
+    const { ca } = await testCertificate();
+    const folder = mkdtempSync(join(tmpdir(), 'verbena-'));
+    writeFileSync(join(folder, 'ca.pem'), ca);
+    const target = `127.0.0.1:${server.address().port}`;
+    await using ping = verbena([
+      ...['ping', target, '--device', 'soft', '--soft-addr', '::1', '--count', '1'],
+      ...['--ca', join(folder, 'ca.pem')],
+    ]);
+    const { code, stderr } = await ping.ended;
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/GID_FAMILY_MISMATCH.*no ipv6 address; it has ipv4/);
+    expect(server.stats().refused).toEqual({ ERR_VERBENA_GID_FAMILY_MISMATCH: 1 });
+    rmSync(folder, { recursive: true });
+    await server.close();
   });
 
   it('that is chosen automatically is an adapter with an active port, or loudly the soft one', async () => {
