@@ -1,4 +1,4 @@
-// The symbols of the soft device against those of the machine's libibverbs, name by name and version by version.
+// The symbols of the soft device against those of libibverbs, name by name and version by version.
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
