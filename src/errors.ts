@@ -1,8 +1,9 @@
 // The one error class of Verbena, its stable codes, and the helpers that make and read errors.
 
 /**
- * Every `code` that an error of this package can carry. Codes are part of the public API: they are added, never changed.
- * A peer's refusal over the control channel has the same name without the prefix.
+ * Every `code` that an error of this package can carry. Codes are part of the public API: they are
+ * added, never changed. A peer's refusal over the control channel has the same name without the
+ * prefix.
  */
 export const errorCodes = [
   // Raised by the native addon.
@@ -75,8 +76,8 @@ export interface VerbenaErrorOptions {
 }
 
 /**
- * Base of every error that this package raises. `message` says what happened, the likely cause and what to do next;
- * `code` is stable.
+ * Base of every error that this package raises. `message` says what happened, the likely cause and
+ * what to do next; `code` is stable.
  */
 export class VerbenaError extends Error {
   readonly code: VerbenaErrorCode;
@@ -95,11 +96,15 @@ export class VerbenaError extends Error {
 }
 
 /**
- * What a request handler throws to answer with a status and a message of its own. Any other exception answers with
- * "the handler failed" and no detail, so that nothing internal leaves the server.
+ * What a request handler throws to answer with a status and a message of its own. Any other
+ * exception answers with "the handler failed" and no detail, so that nothing internal leaves the
+ * server.
  */
 export class RequestError extends VerbenaError {
-  /** `status`: 0 to 65,535, meant for the application. `message`: at most 1,024 bytes reach the client. */
+  /**
+   * `status`: 0 to 65,535, meant for the application. `message`: at most 1,024 bytes reach the
+   * client.
+   */
   constructor(status: number, message: string, options: { readonly cause?: unknown } = {}) {
     super('ERR_VERBENA_HANDLER', message, { ...options, status });
     if (!Number.isInteger(status) || status < 0 || status > 0xffff) {
@@ -126,7 +131,10 @@ export function isVerbenaErrorCode(code: string): code is VerbenaErrorCode {
   return knownCodes.has(code);
 }
 
-/** Gives an error of the native addon, which has a code but not our class, the class; others pass through. */
+/**
+ * Gives an error of the native addon, which has a code but not our class, the class; others pass
+ * through.
+ */
 export function toVerbenaError(error: unknown, fallback: VerbenaErrorCode): VerbenaError {
   if (error instanceof VerbenaError) return error;
   const code = codeOf(error);

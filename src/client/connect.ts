@@ -7,7 +7,10 @@ import { ClientConnection, type Connection, type EstablishedConnection } from '.
 import { resolveConnectOptions, type ConnectOptions } from './options.js';
 import { ClientSetup, SetupRefused, type SetupOptions } from './setup.js';
 
-/** A collision of packet sequence numbers has odds of one in thousands; three in a row mean something else. */
+/**
+ * A collision of packet sequence numbers has odds of one in thousands; three in a row mean
+ * something else.
+ */
 const MAX_ATTEMPTS = 3;
 
 /** Another address family after a refusal, or the same when only the number must be drawn again. */
@@ -75,9 +78,10 @@ export async function connectWith(
 }
 
 /**
- * Connects to a server: TLS, queue pair, proof. Rejects with a VerbenaError whose message says what to do:
- * ERR_VERBENA_INVALID_OPTION, ERR_VERBENA_UNKNOWN_DEVICE, ERR_VERBENA_CONNECT, ERR_VERBENA_TLS, ERR_VERBENA_HANDSHAKE_TIMEOUT,
- * the server's refusal (ERR_VERBENA_RESOURCE_EXHAUSTED, ERR_VERBENA_DRAINING, ...; `retryAfterMs` may be set), or
+ * Connects to a server: TLS, queue pair, proof. Rejects with a VerbenaError whose message says what
+ * to do: ERR_VERBENA_INVALID_OPTION, ERR_VERBENA_UNKNOWN_DEVICE, ERR_VERBENA_CONNECT,
+ * ERR_VERBENA_TLS, ERR_VERBENA_HANDSHAKE_TIMEOUT, the server's refusal
+ * (ERR_VERBENA_RESOURCE_EXHAUSTED, ERR_VERBENA_DRAINING, ...; `retryAfterMs` may be set), or
  * ERR_VERBENA_ABORTED. Nothing is left behind then.
  */
 export function connect(options: ConnectOptions): Promise<Connection> {

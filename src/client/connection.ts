@@ -17,11 +17,14 @@ import type { ResolvedConnectOptions } from './options.js';
 export type ConnectionState = 'open' | 'draining' | 'closing' | 'closed';
 
 export interface ConnectionEvents {
-  /** The server is about to stop: work in flight may finish within `timeoutMs`, then the connection closes by itself. */
+  /**
+   * The server is about to stop: work in flight may finish within `timeoutMs`, then the connection
+   * closes by itself.
+   */
   drain: [timeoutMs: number];
   /**
-   * Once, when everything is released. `reason.code`: ERR_VERBENA_CONNECTION_CLOSED (closed here), ERR_VERBENA_PEER_CLOSED
-   * (closed by the server), or what broke it.
+   * Once, when everything is released. `reason.code`: ERR_VERBENA_CONNECTION_CLOSED (closed here),
+   * ERR_VERBENA_PEER_CLOSED (closed by the server), or what broke it.
    */
   close: [reason: VerbenaError];
 }
@@ -52,31 +55,38 @@ export interface Connection extends EventEmitter<ConnectionEvents>, AsyncDisposa
   /** What this connection did so far. */
   readonly traffic: Readonly<TrafficStats>;
   /**
-   * Sends a request and resolves with the response. `payload` must not change until then; the response belongs to the
-   * caller. Rejects with a VerbenaError. Of these the connection survives: ERR_VERBENA_PAYLOAD_TOO_LARGE,
-   * ERR_VERBENA_QUEUE_FULL, ERR_VERBENA_REQUEST_TIMEOUT, ERR_VERBENA_ABORTED, ERR_VERBENA_HANDLER (the handler threw; `status`
-   * is set when it chose one), ERR_VERBENA_RESOURCE_EXHAUSTED, ERR_VERBENA_RENDEZVOUS, ERR_VERBENA_NO_MEMORY,
+   * Sends a request and resolves with the response. `payload` must not change until then; the
+   * response belongs to the caller. Rejects with a VerbenaError. Of these the connection survives:
+   * ERR_VERBENA_PAYLOAD_TOO_LARGE, ERR_VERBENA_QUEUE_FULL, ERR_VERBENA_REQUEST_TIMEOUT,
+   * ERR_VERBENA_ABORTED, ERR_VERBENA_HANDLER (the handler threw; `status` is set when it chose
+   * one), ERR_VERBENA_RESOURCE_EXHAUSTED, ERR_VERBENA_RENDEZVOUS, ERR_VERBENA_NO_MEMORY,
    * ERR_VERBENA_INVALID_OPTION. Any other code says why the connection is gone.
    */
   request(payload: Uint8Array, options?: RequestOptions): Promise<Uint8Array>;
   /**
-   * Writes bytes into the region; resolves when they are there. Operations run in the order of their calls. Rejects with
-   * ERR_VERBENA_OUT_OF_BOUNDS, ERR_VERBENA_NO_REGION, ERR_VERBENA_QUEUE_FULL, ERR_VERBENA_NO_MEMORY or
-   * ERR_VERBENA_INVALID_OPTION and the connection stays; any other code says why it is gone.
+   * Writes bytes into the region; resolves when they are there. Operations run in the order of
+   * their calls. Rejects with ERR_VERBENA_OUT_OF_BOUNDS, ERR_VERBENA_NO_REGION,
+   * ERR_VERBENA_QUEUE_FULL, ERR_VERBENA_NO_MEMORY or ERR_VERBENA_INVALID_OPTION and the connection
+   * stays; any other code says why it is gone.
    */
   write(offset: number, bytes: Uint8Array, options?: WriteOptions): Promise<void>;
   /** Reads bytes of the region; they belong to the caller. Errors as for `write`. */
   read(offset: number, length: number): Promise<Uint8Array>;
   /**
-   * Atomically adds `delta`, modulo 2^64, to the little-endian 64-bit number at `offset`, which 8 must divide
-   * (ERR_VERBENA_MISALIGNED). Resolves with what was there before. Other errors as for `write`.
+   * Atomically adds `delta`, modulo 2^64, to the little-endian 64-bit number at `offset`, which 8
+   * must divide (ERR_VERBENA_MISALIGNED). Resolves with what was there before. Other errors as for
+   * `write`.
    */
   fetchAdd(offset: number, delta: bigint): Promise<bigint>;
-  /** Atomically replaces the 64-bit number at `offset` by `desired` if it is `expected`; otherwise like `fetchAdd`. */
+  /**
+   * Atomically replaces the 64-bit number at `offset` by `desired` if it is `expected`; otherwise
+   * like `fetchAdd`.
+   */
   compareSwap(offset: number, expected: bigint, desired: bigint): Promise<bigint>;
   /**
-   * Takes no new work, lets what is in flight finish within `closeTimeoutMs`, closes in order and releases everything.
-   * Idempotent. Rejects with ERR_VERBENA_CLEANUP when something could not be released.
+   * Takes no new work, lets what is in flight finish within `closeTimeoutMs`, closes in order and
+   * releases everything. Idempotent. Rejects with ERR_VERBENA_CLEANUP when something could not be
+   * released.
    */
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
@@ -231,7 +241,8 @@ export class ClientConnection
         'closing',
         new VerbenaError('ERR_VERBENA_PEER_CLOSED', 'the server closed the connection'),
       );
-      // Answers that arrived before the server's farewell are in the completion queue: two turns fetch them.
+      // Answers that arrived before the server's farewell are in the completion queue: two turns
+      // fetch them.
       await turn();
       await turn();
       return;

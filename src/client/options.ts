@@ -30,11 +30,17 @@ export interface ConnectOptions extends DeviceOptions {
   readonly slots?: number | undefined;
   /** Wanted size of a SEND; divisible by 64, default 4096. The server may grant less. */
   readonly slotBytes?: number | undefined;
-  /** Wanted size of the region; default: what the server offers. It may grant less, see `regionLength`. */
+  /**
+   * Wanted size of the region; default: what the server offers. It may grant less, see
+   * `regionLength`.
+   */
   readonly regionBytes?: number | undefined;
   /** Largest response; default 64 MiB. */
   readonly maxPayloadBytes?: number | undefined;
-  /** Requests, and one-sided operations, that may wait for their turn; beyond, they fail. Default 1000. */
+  /**
+   * Requests, and one-sided operations, that may wait for their turn; beyond, they fail. Default
+   * 1000.
+   */
   readonly queueSize?: number | undefined;
   /** From the first packet to the end of the set-up; default 5000. */
   readonly handshakeTimeoutMs?: number | undefined;
@@ -42,7 +48,10 @@ export interface ConnectOptions extends DeviceOptions {
   readonly requestTimeoutMs?: number | undefined;
   /** A large request that the server has not read by then is withdrawn; default 30,000. */
   readonly rendezvousTimeoutMs?: number | undefined;
-  /** How long `close` waits for requests in work, and for each step of the closing exchange; default 5000. */
+  /**
+   * How long `close` waits for requests in work, and for each step of the closing exchange; default
+   * 5000.
+   */
   readonly closeTimeoutMs?: number | undefined;
   /** Aborting it gives the attempt up. */
   readonly signal?: AbortSignal | undefined;

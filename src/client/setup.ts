@@ -1,4 +1,5 @@
-// The client's side of the set-up, from TLS to the proof; whatever fails undoes what was done before.
+// The client's side of the set-up, from TLS to the proof; whatever fails undoes what was done
+// before.
 import { connect as tlsConnect, type TLSSocket } from 'node:tls';
 import { Endpoint, openQueuePair, type EndpointUser } from '../connection/endpoint.js';
 import { MessageType, type MessageHeader } from '../connection/header.js';
@@ -153,7 +154,8 @@ export class ClientSetup implements ControlListener, EndpointUser {
     const { raw } = this.#options;
     const { cause } = error;
     const silent = new Error(
-      'the server closed the connection during the set-up; if it asks for client certificates, check cert and key',
+      'the server closed the connection during the set-up; if it asks for client certificates, ' +
+        'check cert and key',
     );
     this.#fail(connectError(cause instanceof Error ? cause : silent, raw));
   }
@@ -381,8 +383,9 @@ function connectError(cause: Error, { host, port }: ConnectOptions): VerbenaErro
   if (certificateCodes.test(code)) {
     return new VerbenaError(
       'ERR_VERBENA_TLS',
-      `TLS with ${where} failed: ${messageOf(cause)} (${code}). Give the authority of the server's ` +
-        'certificate as ca, and the host as the certificate names it',
+      `TLS with ${where} failed: ${messageOf(cause)} (${code}). ` +
+        "Give the authority of the server's certificate as ca, " +
+        'and the host as the certificate names it',
       { cause },
     );
   }

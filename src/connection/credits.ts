@@ -1,8 +1,10 @@
-// Credits of one connection: how many SENDs the peer has room for, and how many of its credits we owe it.
+// Credits of one connection: how many SENDs the peer has room for, and how many of its credits we
+// owe it.
 //
-// Each side posts `window` + EXTRA_RECEIVES receives and grants `window` credits. A SEND that holds a lone credit message
-// costs none: at most EXTRA_RECEIVES of those can be under way, since the next half window of SENDs, which makes the
-// next one due, needs the credits that the first of them carries.
+// Each side posts `window` + EXTRA_RECEIVES receives and grants `window` credits. A SEND that holds
+// a lone credit message costs none: at most EXTRA_RECEIVES of those can be under way, since the
+// next half window of SENDs, which makes the next one due, needs the credits that the first of them
+// carries.
 
 /** Receives posted beyond the window, for credit messages. */
 export const EXTRA_RECEIVES = 2;
@@ -46,7 +48,10 @@ export class Credits {
     return true;
   }
 
-  /** A receive that a SEND of the peer had used is posted again; false when the peer sent without credit. */
+  /**
+   * A receive that a SEND of the peer had used is posted again; false when the peer sent without
+   * credit.
+   */
   owe(): boolean {
     if (this.#owed >= this.window) return false;
     this.#owed++;

@@ -1,4 +1,5 @@
-// One timer for many deadlines: set for the earliest, it asks its owner to act on those due and for the next.
+// One timer for many deadlines: set for the earliest, it asks its owner to act on those due and for
+// the next.
 
 export class DeadlineTimer {
   readonly #onDue: (now: number) => number;

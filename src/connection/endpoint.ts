@@ -46,7 +46,10 @@ const fatalEvents: ReadonlySet<string> = new Set([
 
 /** What the roles, client and server, make of what arrives. */
 export interface EndpointUser {
-  /** A checked message; its payload is `header.length` bytes at `at` of `endpoint.bytes`, until the call returns. */
+  /**
+   * A checked message; its payload is `header.length` bytes at `at` of `endpoint.bytes`, until the
+   * call returns.
+   */
   onMessage(header: MessageHeader, at: number): void;
   /** The peer's write with immediate arrived in the region. */
   onImmediate(value: number, byteLength: number): void;
@@ -256,7 +259,10 @@ export class Endpoint implements CompletionSink, TickTask, RetireListener {
     this.user.onFailure(error);
   }
 
-  /** Destroys the queue pair and returns its memory; resolves with the steps that failed. Idempotent. */
+  /**
+   * Destroys the queue pair and returns its memory; resolves with the steps that failed.
+   * Idempotent.
+   */
   close(): Promise<unknown[]> {
     this.#isClosed = true;
     this.#wakeSettled();
@@ -285,7 +291,8 @@ export class Endpoint implements CompletionSink, TickTask, RetireListener {
         (vendorError === 0 ? '' : `, vendor error ${vendorError}`),
       { wcStatus: wcStatusName(status) },
     );
-    // A flush is never the cause: an event or another completion that names it is probably on its way.
+    // A flush is never the cause: an event or another completion that names it is probably on its
+    // way.
     if (status === WC_FLUSH_ERR) setImmediate(() => this.fail(error));
     else this.fail(error);
   }

@@ -1,4 +1,5 @@
-// The 16-byte little-endian header before each message of a SEND, and the 16-byte body of a rendezvous offer.
+// The 16-byte little-endian header before each message of a SEND, and the 16-byte body of a
+// rendezvous offer.
 
 export const HEADER_BYTES = 16;
 export const OFFER_BYTES = 16;
@@ -17,7 +18,10 @@ export const MessageType = {
   /** Nothing but the credits in its header. */
   credit: 6,
   // 7 is kept for one-way messages.
-  /** Body: an offer, to be read by RDMA READ. Stands for a request, or with `OFFER_IS_RESPONSE` for a response. */
+  /**
+   * Body: an offer, to be read by RDMA READ. Stands for a request, or with `OFFER_IS_RESPONSE` for
+   * a response.
+   */
   rendezvous: 8,
   /** The offer with this id may be withdrawn; word: 0 when it was read. */
   rendezvousDone: 9,
@@ -80,8 +84,8 @@ export function writeCredits(view: DataView, at: number, credits: number): void 
 }
 
 /**
- * Decodes the header at `at` into `header` and checks it against the bytes that arrived, up to `end`. Returns what is
- * wrong, or undefined.
+ * Decodes the header at `at` into `header` and checks it against the bytes that arrived, up to
+ * `end`. Returns what is wrong, or undefined.
  */
 export function readHeader(
   view: DataView,

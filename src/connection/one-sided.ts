@@ -1,4 +1,5 @@
-// The client's operations on its region of the server's memory; no JavaScript runs on the server for them.
+// The client's operations on its region of the server's memory; no JavaScript runs on the server
+// for them.
 import { VerbenaError, toVerbenaError } from '../errors.js';
 import { PostOpcode } from '../native/addon.js';
 import { LOCAL_ACCESS, type MemoryRegion } from '../rdma/queue-pair.js';
@@ -82,12 +83,18 @@ export class OneSided implements OperationListener {
     return this.#start<Uint8Array>(PostOpcode.read, offset, length, undefined, 0, 0n, 0n);
   }
 
-  /** Adds modulo 2^64 to the 8 bytes at `offset`, little-endian; resolves with what was there before. */
+  /**
+   * Adds modulo 2^64 to the 8 bytes at `offset`, little-endian; resolves with what was there
+   * before.
+   */
   fetchAdd(offset: number, delta: bigint): Promise<bigint> {
     return this.#atomic(PostOpcode.fetchAdd, offset, delta, 0n);
   }
 
-  /** Writes `desired` if the 8 bytes at `offset` are `expected`; resolves with what was there before. */
+  /**
+   * Writes `desired` if the 8 bytes at `offset` are `expected`; resolves with what was there
+   * before.
+   */
   compareSwap(offset: number, expected: bigint, desired: bigint): Promise<bigint> {
     return this.#atomic(PostOpcode.compareSwap, offset, expected, desired);
   }

@@ -1,4 +1,5 @@
-// READ, WRITE and atomic operations of one connection: in order, in chunks, never more than the send queue holds.
+// READ, WRITE and atomic operations of one connection: in order, in chunks, never more than the
+// send queue holds.
 import { PostFlag, PostOpcode } from '../native/addon.js';
 import type { MemoryRegion, QueuePair } from '../rdma/queue-pair.js';
 import type { Credits } from './credits.js';

@@ -1,4 +1,5 @@
-// Checks of option values that the server and the client share; an error names the option and what is allowed.
+// Checks of option values that the server and the client share; an error names the option and what
+// is allowed.
 import { VerbenaError } from '../errors.js';
 
 function invalid(name: string, allowed: string, value: unknown): VerbenaError {

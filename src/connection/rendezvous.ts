@@ -1,4 +1,5 @@
-// Payloads too large for a slot: offered from a registered buffer, pulled by RDMA READ, released when the peer says so.
+// Payloads too large for a slot: offered from a registered buffer, pulled by RDMA READ, released
+// when the peer says so.
 import { VerbenaError, toVerbenaError } from '../errors.js';
 import { PostOpcode } from '../native/addon.js';
 import { LOCAL_ACCESS, OFFER_ACCESS, type MemoryRegion } from '../rdma/queue-pair.js';
@@ -32,7 +33,9 @@ export interface RendezvousOptions {
   readonly onReleased: (id: number, failed: boolean) => void;
   /** The peer never released the offer. */
   readonly onExpired: (id: number) => void;
-  /** The payload has arrived. It belongs to the callee; `finished` takes its bytes off the budget. */
+  /**
+   * The payload has arrived. It belongs to the callee; `finished` takes its bytes off the budget.
+   */
   readonly onPulled: (id: number, payload: Uint8Array) => void;
   readonly onPullFailed: (id: number, error: VerbenaError) => void;
 }
@@ -56,7 +59,10 @@ export class Rendezvous implements OperationListener {
     return size === 0 || (size < MAX_OFFERS && this.#offeredBytes + bytes <= MAX_OFFERED_BYTES);
   }
 
-  /** Offers a copy of the payload under an id; throws when memory cannot be had. The caller checked `canOffer`. */
+  /**
+   * Offers a copy of the payload under an id; throws when memory cannot be had. The caller checked
+   * `canOffer`.
+   */
   offer(id: number, flags: number, word: number, payload: Uint8Array): void {
     const { endpoint, timeoutMs } = this.#options;
     const region = endpoint.qp.register(payload.length, OFFER_ACCESS);

@@ -1,4 +1,5 @@
-// The requests of one client connection: ids with generations, promises, deadlines; no object per request.
+// The requests of one client connection: ids with generations, promises, deadlines; no object per
+// request.
 import type { VerbenaError } from '../errors.js';
 
 /** Facts about one request; it is forgotten when nothing keeps it any more. */
@@ -68,7 +69,9 @@ export class RequestTable {
     return this.#queued;
   }
 
-  /** Enters a request that is not sent yet; `promise` is its promise. The caller checked `isFull`. */
+  /**
+   * Enters a request that is not sent yet; `promise` is its promise. The caller checked `isFull`.
+   */
   add(deadline: number): number {
     const index = this.#free.pop() ?? this.#extend();
     this.#flags[index] = USED | QUEUED;
@@ -137,7 +140,10 @@ export class RequestTable {
     this.#forgetIfDone(id);
   }
 
-  /** Calls `onDue` for each unsettled request whose deadline passed; returns the earliest deadline left. */
+  /**
+   * Calls `onDue` for each unsettled request whose deadline passed; returns the earliest deadline
+   * left.
+   */
   expire(now: number, onDue: (id: number) => void): number {
     let next = Infinity;
     for (let index = 0; index < this.#length; index++) {

@@ -1,4 +1,5 @@
-// The client's half of request and response: sends requests within the server's window, settles their promises.
+// The client's half of request and response: sends requests within the server's window, settles
+// their promises.
 import { VerbenaError, type VerbenaErrorCode } from '../errors.js';
 import { DeadlineTimer } from './deadline-timer.js';
 import type { Endpoint } from './endpoint.js';
@@ -16,7 +17,10 @@ import { RequestTable } from './request-table.js';
 export interface RequestOptions {
   /** Number that the server's handler sees as `request.method`: 0 (default) to 2^32 − 1. */
   readonly method?: number | undefined;
-  /** Milliseconds until the request fails with ERR_VERBENA_REQUEST_TIMEOUT; default: the connection's. */
+  /**
+   * Milliseconds until the request fails with ERR_VERBENA_REQUEST_TIMEOUT; default: the
+   * connection's.
+   */
   readonly timeoutMs?: number | undefined;
   /** Aborting it fails the request with ERR_VERBENA_ABORTED and tells the server to stop. */
   readonly signal?: AbortSignal | undefined;
@@ -101,8 +105,8 @@ export class Requester {
   }
 
   /**
-   * Resolves with the response. `payload` must not change until then. Never throws: every failure is a rejection with a
-   * VerbenaError.
+   * Resolves with the response. `payload` must not change until then. Never throws: every failure
+   * is a rejection with a VerbenaError.
    */
   request(payload: Uint8Array, options: RequestOptions = {}): Promise<Uint8Array> {
     const refusal = this.#refusal(payload, options);

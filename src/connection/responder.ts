@@ -1,4 +1,5 @@
-// The server's half of request and response: runs handlers, a bounded number at once, and answers each request once.
+// The server's half of request and response: runs handlers, a bounded number at once, and answers
+// each request once.
 import { RequestError, VerbenaError } from '../errors.js';
 import { DeadlineTimer } from './deadline-timer.js';
 import type { Endpoint } from './endpoint.js';
@@ -19,7 +20,9 @@ export interface ResponderOptions<Session> {
   readonly endpoint: Endpoint;
   readonly session: Session;
   readonly handler: RequestHandler<Session>;
-  /** Handlers running at once; what comes on top is answered with ERR_VERBENA_RESOURCE_EXHAUSTED. */
+  /**
+   * Handlers running at once; what comes on top is answered with ERR_VERBENA_RESOURCE_EXHAUSTED.
+   */
   readonly maxRequests: number;
   readonly timeoutMs: number;
   readonly maxPayloadBytes: number;
@@ -35,7 +38,10 @@ export interface IncomingRequest<Session> {
   readonly payload: Uint8Array;
   /** What the client gave as `method`; 0 when it gave none. */
   readonly method: number;
-  /** Aborted when the client cancels, the request times out or the session ends; its result is then ignored. */
+  /**
+   * Aborted when the client cancels, the request times out or the session ends; its result is then
+   * ignored.
+   */
   readonly signal: AbortSignal;
   readonly session: Session;
 }

@@ -1,4 +1,5 @@
-// Gathers the messages of one tick into SENDs: slots of the send ring, credits, inline data, and what waits for room.
+// Gathers the messages of one tick into SENDs: slots of the send ring, credits, inline data, and
+// what waits for room.
 import { PostFlag, PostOpcode } from '../native/addon.js';
 import type { MemoryRegion, QueuePair } from '../rdma/queue-pair.js';
 import { EXTRA_RECEIVES, type Credits } from './credits.js';
@@ -65,8 +66,8 @@ export class SendQueue {
   }
 
   /**
-   * Puts a message into the SEND being filled, or a new one. False when there is neither credit nor slot; then nothing
-   * happened. The payload must fit `maxPayloadBytes`, and is copied.
+   * Puts a message into the SEND being filled, or a new one. False when there is neither credit nor
+   * slot; then nothing happened. The payload must fit `maxPayloadBytes`, and is copied.
    */
   tryAppend(
     type: number,
@@ -114,7 +115,8 @@ export class SendQueue {
   flush(): void {
     this.#post();
     const { credits, region, stats } = this.#options;
-    // The last SEND may have gone without a completion: a lone credit message, which costs nothing, asks for one.
+    // The last SEND may have gone without a completion: a lone credit message, which costs nothing,
+    // asks for one.
     const mustAsk = this.#mustSettle && !this.#isLastSignaled;
     if (!credits.mustReturn && !mustAsk) return;
     if (this.#taken - this.#retired === this.#slots) return;

@@ -1,4 +1,5 @@
-// What must be undone when a set-up fails or a connection ends: run in reverse order, every step, once.
+// What must be undone when a set-up fails or a connection ends: run in reverse order, every step,
+// once.
 
 export class UndoStack {
   readonly #steps: (() => unknown)[] = [];
@@ -14,7 +15,9 @@ export class UndoStack {
     this.#steps.unshift(step);
   }
 
-  /** Runs every step, last one first, even when some fail; resolves with the failures. Idempotent. */
+  /**
+   * Runs every step, last one first, even when some fail; resolves with the failures. Idempotent.
+   */
   run(): Promise<unknown[]> {
     this.#running ??= this.#run();
     return this.#running;

@@ -1,4 +1,5 @@
-// The ledger of one send queue: what was posted in which order, which completion retires what, and when to ask for one.
+// The ledger of one send queue: what was posted in which order, which completion retires what, and
+// when to ask for one.
 
 const SEQUENCE_MASK = 0x7fff_ffff;
 
@@ -37,8 +38,8 @@ export class WorkQueue {
   }
 
   /**
-   * Enters a work request and returns its identifier. `mustSignal` asks for a completion; otherwise one is due now and
-   * then. See `lastSignaled`.
+   * Enters a work request and returns its identifier. `mustSignal` asks for a completion; otherwise
+   * one is due now and then. See `lastSignaled`.
    */
   push(ref: number, mustSignal: boolean): number {
     this.#refs[this.#head & this.#mask] = ref;
@@ -54,7 +55,8 @@ export class WorkQueue {
   lastSignaled = false;
 
   /**
-   * A completion arrived: every work request up to it is done. Returns false for an identifier that is not outstanding.
+   * A completion arrived: every work request up to it is done. Returns false for an identifier that
+   * is not outstanding.
    */
   retire(id: number, failed: boolean, listener: RetireListener): boolean {
     const count = ((id - this.#tail) & SEQUENCE_MASK) + 1;

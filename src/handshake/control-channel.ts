@@ -70,7 +70,10 @@ export class ControlChannel {
     return body;
   }
 
-  /** Sends a keepalive three times per period, and ends the channel when a whole period passes in silence. */
+  /**
+   * Sends a keepalive three times per period, and ends the channel when a whole period passes in
+   * silence.
+   */
   startKeepalive(keepaliveSec: number): void {
     const look = (): void => {
       // Looks are counted, not time: a loop that was blocked has not listened meanwhile.

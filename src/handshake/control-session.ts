@@ -1,7 +1,9 @@
-// The life of an established connection on the control channel: keepalive, drain, the three-way close and every other end.
+// The life of an established connection on the control channel: keepalive, drain, the three-way
+// close and every other end.
 //
-// Either side closes: `bye` says that it has finished its work, `bye-ack` that the other has too, `bye-done` that the
-// first side's queue pair is gone. An end of the channel before that is an abort.
+// Either side closes: `bye` says that it has finished its work, `bye-ack` that the other has too,
+// `bye-done` that the first side's queue pair is gone. An end of the channel before that is an
+// abort.
 import { VerbenaError } from '../errors.js';
 import type { ControlChannel, ControlListener } from './control-channel.js';
 import type { ControlMessage, QpErrorMessage } from './messages.js';
@@ -11,9 +13,15 @@ const PEER_VIEW_MS = 200;
 
 /** What the owner of the queue pair does for the session. */
 export interface SessionHooks {
-  /** Takes no new work; resolves when the work in flight is finished or given up. `byPeer`: the peer closes. */
+  /**
+   * Takes no new work; resolves when the work in flight is finished or given up. `byPeer`: the peer
+   * closes.
+   */
   quiesce(byPeer: boolean): Promise<void>;
-  /** Fails what is still pending with `error`, at once, then destroys the queue pair. Called once; does not reject. */
+  /**
+   * Fails what is still pending with `error`, at once, then destroys the queue pair. Called once;
+   * does not reject.
+   */
   teardown(error: VerbenaError): Promise<void>;
   /** The state that the device reports for the queue pair. */
   queuePairState(): string | undefined;
@@ -147,7 +155,8 @@ export class ControlSession implements ControlListener {
       this.#endFailed('; the peer closed its control channel');
       return;
     }
-    // The peer may drop the socket right after its bye-done, or die once both sides had finished their work.
+    // The peer may drop the socket right after its bye-done, or die once both sides had finished
+    // their work.
     this.#finish(this.#ackSent ? closedByPeer() : error);
   }
 

@@ -40,8 +40,9 @@ export class FrameReader {
   }
 
   /**
-   * Calls `onFrame` with each complete body; it returns false to stop, which drops the rest of the chunk. A length of 0
-   * throws ERR_VERBENA_MALFORMED_FRAME, one past `maxBytes` ERR_VERBENA_FRAME_TOO_LARGE, before a byte of it is kept.
+   * Calls `onFrame` with each complete body; it returns false to stop, which drops the rest of the
+   * chunk. A length of 0 throws ERR_VERBENA_MALFORMED_FRAME, one past `maxBytes`
+   * ERR_VERBENA_FRAME_TOO_LARGE, before a byte of it is kept.
    */
   push(chunk: Uint8Array, onFrame: (body: Buffer) => boolean): void {
     let at = 0;

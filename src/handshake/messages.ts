@@ -1,7 +1,8 @@
 // The control messages: their schemas, what is refused with which code, and their encoding.
 //
-// Fields that a schema does not know are ignored, so that a later minor version can add some; fields that it knows must
-// have the right type and range. What is incompatible raises PROTOCOL_VERSION.
+// Fields that a schema does not know are ignored, so that a later minor version can add some;
+// fields that it knows must have the right type and range. What is incompatible raises
+// PROTOCOL_VERSION.
 import { z } from 'zod';
 import { VerbenaError, isVerbenaErrorCode, type VerbenaErrorCode } from '../errors.js';
 
@@ -147,7 +148,8 @@ function parseJson(body: Uint8Array): unknown {
   }
 }
 
-// Another version's hello need not fit this version's schema: say so before complaining about its fields.
+// Another version's hello need not fit this version's schema: say so before complaining about its
+// fields.
 function checkVersion(value: unknown): void {
   const probe = versioned.safeParse(value);
   if (!probe.success || probe.data.version === PROTOCOL_VERSION) return;
@@ -188,7 +190,10 @@ export function rejectedError(rejected: Reject): VerbenaError {
 
 const rejectable: ReadonlySet<string> = new Set(rejectCodes);
 
-/** The code that tells the peer why it is refused. What is not its fault, or not its business, is INTERNAL. */
+/**
+ * The code that tells the peer why it is refused. What is not its fault, or not its business, is
+ * INTERNAL.
+ */
 export function rejectCodeOf(error: VerbenaError): RejectCode {
   const code = error.code.slice('ERR_VERBENA_'.length);
   return rejectable.has(code) ? (code as RejectCode) : 'INTERNAL';

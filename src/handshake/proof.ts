@@ -1,4 +1,5 @@
-// The proof that a queue pair belongs to a TLS session: an HMAC over the handshake, keyed by the TLS exporter (RFC 5705).
+// The proof that a queue pair belongs to a TLS session: an HMAC over the handshake, keyed by the
+// TLS exporter (RFC 5705).
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 
@@ -13,7 +14,10 @@ export function exportProofKey(socket: TLSSocket): Buffer {
   return socket.exportKeyingMaterial(KEY_BYTES, EXPORTER_LABEL, Buffer.alloc(0));
 }
 
-/** What `side` sends as its first RDMA message. `hello` and `welcome` are the raw bodies of their frames. */
+/**
+ * What `side` sends as its first RDMA message. `hello` and `welcome` are the raw bodies of their
+ * frames.
+ */
 export function makeProof(
   key: Uint8Array,
   side: ProofSide,

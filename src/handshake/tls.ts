@@ -1,4 +1,5 @@
-// TLS defaults of both sides: version 1.3 only, one ALPN protocol, no tickets; always the complete set of options.
+// TLS defaults of both sides: version 1.3 only, one ALPN protocol, no tickets; always the complete
+// set of options.
 import { constants } from 'node:crypto';
 import type { ConnectionOptions, TLSSocket, TlsOptions } from 'node:tls';
 import { VerbenaError } from '../errors.js';

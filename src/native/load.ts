@@ -1,4 +1,5 @@
-// Finds and loads the native addon once per process, and knows where the soft device's library lies.
+// Finds and loads the native addon once per process, and knows where the soft device's library
+// lies.
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
@@ -52,7 +53,8 @@ export function loadAddon(): NativeAddon {
       { cause },
     );
   }
-  // Clean-up hooks do not run on process.exit(); this event fires there and after uncaught exceptions.
+  // Clean-up hooks do not run on process.exit(); this event fires there and after uncaught
+  // exceptions.
   process.once('exit', () => loaded.closeAll());
   addon = loaded;
   return loaded;

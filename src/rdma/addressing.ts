@@ -75,8 +75,8 @@ export interface GidWish {
 }
 
 /**
- * RoCE v2 with IPv4 goes before global IPv6 before link-local; `wish` narrows the choice. Returns undefined when no
- * entry fits.
+ * RoCE v2 with IPv4 goes before global IPv6 before link-local; `wish` narrows the choice. Returns
+ * undefined when no entry fits.
  */
 export function chooseGid(table: readonly NativeGid[], wish: GidWish = {}): GidChoice | undefined {
   const linkLocalPeer = wish.peerGid !== undefined && LINK_LOCAL.test(wish.peerGid);
@@ -117,8 +117,8 @@ export function noGidError(
   const wanted = wish.index === undefined ? (wish.family ?? 'RoCE v2') : `index ${wish.index}`;
   return new VerbenaError(
     'ERR_VERBENA_NO_GID',
-    `${device} has no usable GID for ${wanted}: ${describeTable(table)}. Give the network device an ` +
-      'address (ip addr add), or choose another device or GID index',
+    `${device} has no usable GID for ${wanted}: ${describeTable(table)}. ` +
+      'Give the network device an address (ip addr add), or choose another device or GID index',
   );
 }
 
@@ -136,7 +136,7 @@ export function choosePort(
   const states = ports.map(({ port: number, attributes }) => `${number} ${attributes.state}`);
   throw new VerbenaError(
     'ERR_VERBENA_PORT_NOT_ACTIVE',
-    `${device} has no ACTIVE port${wished === undefined ? '' : ` ${wished}`} (${states.join(', ')}). ` +
+    `${device} has no ACTIVE port ${wished ?? ''} (${states.join(', ')}). ` +
       'Check the cable and the network device: ibv_devinfo, ip link',
   );
 }

@@ -1,7 +1,10 @@
 // Page-aligned slabs in size classes, zeroed before they are used again.
 
 const PAGE_BYTES = 4096;
-/** Classes per doubling: a slab is at most an eighth larger than what was asked for, once past 32 KiB. */
+/**
+ * Classes per doubling: a slab is at most an eighth larger than what was asked for, once past 32
+ * KiB.
+ */
 const CLASSES_PER_DOUBLING = 8;
 
 /** Memory from `allocateSlab`, with the views that the data path needs. */
@@ -20,7 +23,10 @@ export interface BufferPoolStats {
   readonly reuses: number;
 }
 
-/** Bytes of the slab that holds `bytes`: whole pages, and beyond 8 pages one of 8 steps per doubling. */
+/**
+ * Bytes of the slab that holds `bytes`: whole pages, and beyond 8 pages one of 8 steps per
+ * doubling.
+ */
 export function slabBytesFor(bytes: number): number {
   const pages = Math.max(1, Math.ceil(bytes / PAGE_BYTES));
   if (pages <= CLASSES_PER_DOUBLING) return pages * PAGE_BYTES;

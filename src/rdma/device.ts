@@ -1,4 +1,5 @@
-// The device that a process shares: found by name, opened once per thread, closed with its last user.
+// The device that a process shares: found by name, opened once per thread, closed with its last
+// user.
 import { BlockList, isIP, isIPv6 } from 'node:net';
 import { VerbenaError, messageOf, toVerbenaError } from '../errors.js';
 import type {
@@ -31,12 +32,14 @@ const MAX_FREE_BYTES = 256 * 1024 * 1024;
 
 export interface DeviceOptions {
   /**
-   * `'soft'`: the user-space device of this package. A name such as `'mlx5_0'` or `'rxe0'`: that device, through
-   * libibverbs. `'auto'`: the first device with an ACTIVE port, else the soft one, with a process warning.
+   * `'soft'`: the user-space device of this package. A name such as `'mlx5_0'` or `'rxe0'`: that
+   * device, through libibverbs. `'auto'`: the first device with an ACTIVE port, else the soft one,
+   * with a process warning.
    */
   readonly device: string;
   /**
-   * Local IP address of the soft device. Once per process; unset, `VERBENA_SOFT_ADDR` or a free loopback address is used.
+   * Local IP address of the soft device. Once per process; unset, `VERBENA_SOFT_ADDR` or a free
+   * loopback address is used.
    */
   readonly softAddress?: string | undefined;
   /** Port of the device; default: the first ACTIVE one. */
@@ -162,7 +165,10 @@ function openLibrary(path: string): NativeLibrary {
   return open;
 }
 
-/** One process has one soft device: another user, or another thread, may have given it another address. */
+/**
+ * One process has one soft device: another user, or another thread, may have given it another
+ * address.
+ */
 function checkSoftAddress(device: Device, address: string | undefined): void {
   if (address === undefined || isIP(address) === 0) return;
   const wanted = new BlockList();
@@ -171,9 +177,9 @@ function checkSoftAddress(device: Device, address: string | undefined): void {
   if (found.some((one) => wanted.check(one, isIPv6(one) ? 'ipv6' : 'ipv4'))) return;
   throw new VerbenaError(
     'ERR_VERBENA_SOFT_ADDRESS',
-    `the soft device of this process has the address ${found.join(', ')} already, so it cannot take ` +
-      `${address}: use the same softAddress everywhere, set ${SOFT_ADDRESS_VARIABLE} before the ` +
-      'process starts, or use another process',
+    `the soft device of this process has the address ${found.join(', ')} already, so it cannot ` +
+      `take ${address}: use the same softAddress everywhere, set ${SOFT_ADDRESS_VARIABLE} before ` +
+      'the process starts, or use another process',
   );
 }
 
@@ -187,7 +193,10 @@ function share(library: NativeLibrary, name: string, spinUs: number | undefined)
   return device.lease();
 }
 
-/** The device reads its address from the environment when it is opened; one that fails is taken back. */
+/**
+ * The device reads its address from the environment when it is opened; one that fails is taken
+ * back.
+ */
 function acquireSoft({ softAddress, spinUs }: DeviceOptions): DeviceLease {
   const library = openLibrary(softLibraryPath());
   if (softAddress === undefined) return share(library, SOFT_DEVICE_NAME, spinUs);

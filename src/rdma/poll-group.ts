@@ -1,4 +1,5 @@
-// One poll group per JavaScript thread: hands completion records to their queue pairs and writes post descriptors.
+// One poll group per JavaScript thread: hands completion records to their queue pairs and writes
+// post descriptors.
 import {
   COMPLETION_WORDS,
   CompletionWord,
@@ -13,7 +14,10 @@ import {
   type NativeQueuePairOptions,
 } from '../native/addon.js';
 
-/** What receives the completions of one queue pair. Numbers only: nothing is allocated per completion. */
+/**
+ * What receives the completions of one queue pair. Numbers only: nothing is allocated per
+ * completion.
+ */
 export interface CompletionSink {
   onCompletion(
     wrId: number,
@@ -24,7 +28,10 @@ export interface CompletionSink {
     flags: number,
     vendorError: number,
   ): void;
-  /** An asynchronous event of the queue pair or the whole device, such as `QP_FATAL` or `DEVICE_FATAL`. */
+  /**
+   * An asynchronous event of the queue pair or the whole device, such as `QP_FATAL` or
+   * `DEVICE_FATAL`.
+   */
   onDeviceEvent(event: string): void;
 }
 
@@ -102,8 +109,8 @@ export class PollGroup {
   }
 
   /**
-   * Runs the task when everything that is happening now, promise reactions included, has happened. A completion batch or
-   * an event handler thus makes one SEND of many messages.
+   * Runs the task when everything that is happening now, promise reactions included, has happened.
+   * A completion batch or an event handler thus makes one SEND of many messages.
    */
   schedule(task: TickTask): void {
     if (task.scheduled) return;
@@ -111,7 +118,8 @@ export class PollGroup {
     this.#tasks.push(task);
     if (this.#tickPending) return;
     this.#tickPending = true;
-    // Not nextTick at once: that would run before the reactions of the promises this batch resolved.
+    // Not nextTick at once: that would run before the reactions of the promises this batch
+    // resolved.
     void resolved.then(this.#deferTick);
   }
 

@@ -1,4 +1,5 @@
-// One queue pair with its protection domain, completion queue and memory regions, from INIT to the last flush.
+// One queue pair with its protection domain, completion queue and memory regions, from INIT to the
+// last flush.
 import { VerbenaError, messageOf, toVerbenaError } from '../errors.js';
 import {
   Access,
@@ -23,7 +24,10 @@ const BEACON_RECEIVE = 0xffff_ffff;
 const HOP_LIMIT = 64;
 /** RNR NAK asks for 5.12 ms; credits make it an exception. */
 const MIN_RNR_TIMER = 18;
-/** 4.096 µs × 2^16 = 268 ms: patient enough for a loaded machine, since a dead peer is seen through TLS first. */
+/**
+ * 4.096 µs × 2^16 = 268 ms: patient enough for a loaded machine, since a dead peer is seen through
+ * TLS first.
+ */
 const ACK_TIMEOUT = 16;
 /** 7 would mean for ever on soft-RoCE. */
 const RETRY_COUNT = 6;
@@ -84,7 +88,9 @@ export class QueuePair implements CompletionSink {
   #onFlushed: (() => void) | undefined;
   #closing: Promise<unknown[]> | undefined;
 
-  /** Creates PD, CQ and QP and moves it to INIT. When a step fails, the steps before it are undone. */
+  /**
+   * Creates PD, CQ and QP and moves it to INIT. When a step fails, the steps before it are undone.
+   */
   constructor(device: Device, options: QueuePairOptions) {
     this.owner = options.owner;
     this.#device = device;
@@ -241,8 +247,8 @@ export class QueuePair implements CompletionSink {
   }
 
   /**
-   * Moves to ERR, waits until every work request is flushed, then destroys QP, CQ, MRs and PD and returns the memory.
-   * Every step runs even when one fails; resolves with what failed. Idempotent.
+   * Moves to ERR, waits until every work request is flushed, then destroys QP, CQ, MRs and PD and
+   * returns the memory. Every step runs even when one fails; resolves with what failed. Idempotent.
    */
   close(): Promise<unknown[]> {
     this.#closing ??= this.#close();
@@ -299,8 +305,8 @@ export class QueuePair implements CompletionSink {
       const code = toVerbenaError(error, 'ERR_VERBENA_VERBS').code;
       throw new VerbenaError(
         code,
-        `queue pair ${this.#native.qpn} could not move to ${attributes.state}: ${messageOf(error)}; ` +
-          `attributes ${JSON.stringify(attributes)}`,
+        `queue pair ${this.#native.qpn} could not move to ${attributes.state}: ` +
+          `${messageOf(error)}; attributes ${JSON.stringify(attributes)}`,
         { cause: error },
       );
     }

@@ -1,4 +1,5 @@
-// The table of every native object this thread has open: kind, owner, age and bytes, and the order of closing.
+// The table of every native object this thread has open: kind, owner, age and bytes, and the order
+// of closing.
 import { messageOf } from '../errors.js';
 
 /** Kinds in the order in which they are closed: what depends on others goes first. */
@@ -74,8 +75,8 @@ export class ResourceRegistry {
   }
 
   /**
-   * Closes one object; one that is closed already is left alone. When closing throws, the object stays in the table with
-   * the reason, and the error is thrown on.
+   * Closes one object; one that is closed already is left alone. When closing throws, the object
+   * stays in the table with the reason, and the error is thrown on.
    */
   close(handle: ResourceHandle): void {
     const entry = this.#entries.get(handle);
@@ -90,8 +91,8 @@ export class ResourceRegistry {
   }
 
   /**
-   * Closes everything of one owner: queue pairs, completion queues, memory regions, protection domains, newest first
-   * within a kind. Every step runs even when one fails; returns what failed.
+   * Closes everything of one owner: queue pairs, completion queues, memory regions, protection
+   * domains, newest first within a kind. Every step runs even when one fails; returns what failed.
    */
   closeOwner(owner: string): unknown[] {
     const owned = [...(this.#byOwner.get(owner) ?? [])].sort(

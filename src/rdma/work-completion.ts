@@ -38,7 +38,8 @@ export function wcStatusName(status: number): string {
 
 const causes: Readonly<Record<string, string>> = {
   RETRY_EXC_ERR:
-    'the peer stopped answering: its process died, or packets do not arrive (check UDP port 4791, the GID index and the MTU)',
+    'the peer stopped answering: its process died, or packets do not arrive ' +
+    '(check UDP port 4791, the GID index and the MTU)',
   RNR_RETRY_EXC_ERR: 'the peer had no receive posted for too long',
   REM_ACCESS_ERR: 'the peer refused the access: wrong key, bounds or rights',
   REM_INV_REQ_ERR: 'the peer refused the request as invalid',

@@ -64,7 +64,8 @@ export class Listener {
     } catch (cause) {
       throw new VerbenaError(
         'ERR_VERBENA_TLS',
-        `the certificate or the key is not usable: ${messageOf(cause)}. Give PEM files that belong together`,
+        `the certificate or the key is not usable: ${messageOf(cause)}. ` +
+          'Give PEM files that belong together',
         { cause },
       );
     }

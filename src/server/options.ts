@@ -27,15 +27,24 @@ export interface ServerOptions extends DeviceOptions {
   readonly ca?: Pem | undefined;
   /** Refuse clients without a certificate of one of `ca`; default false. */
   readonly requestCert?: boolean | undefined;
-  /** Called for each request. What it returns is the response; what it throws is an error for that request only. */
+  /**
+   * Called for each request. What it returns is the response; what it throws is an error for that
+   * request only.
+   */
   readonly handler: RequestHandler<Session>;
   /** Clients at once; default 2000. The device may allow fewer. */
   readonly maxConnections?: number | undefined;
   /** SENDs under way each way of a client at most, and receives posted; default 16. */
   readonly slots?: number | undefined;
-  /** Size of one SEND; payloads up to 16 bytes less go without rendezvous. Divisible by 64; default 4096. */
+  /**
+   * Size of one SEND; payloads up to 16 bytes less go without rendezvous. Divisible by 64; default
+   * 4096.
+   */
   readonly slotBytes?: number | undefined;
-  /** Memory of each session that its client reaches by one-sided operations; 0 for none, default 8192. */
+  /**
+   * Memory of each session that its client reaches by one-sided operations; 0 for none, default
+   * 8192.
+   */
   readonly regionBytes?: number | undefined;
   /** Largest request; default 64 MiB. */
   readonly maxPayloadBytes?: number | undefined;

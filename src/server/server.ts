@@ -86,13 +86,14 @@ export interface Server extends EventEmitter<ServerEvents>, AsyncDisposable {
   /** What happened so far. */
   stats(): ServerStats;
   /**
-   * Refuses new clients, asks those connected to finish and leave, and closes those that do not within `timeoutMs`
-   * (default: `drainTimeoutMs`). Resolves when no session is left. The server still answers newcomers, with a refusal.
+   * Refuses new clients, asks those connected to finish and leave, and closes those that do not
+   * within `timeoutMs` (default: `drainTimeoutMs`). Resolves when no session is left. The server
+   * still answers newcomers, with a refusal.
    */
   drain(timeoutMs?: number): Promise<void>;
   /**
-   * Gives requests in work up, closes every session in order, and releases everything. Idempotent. Rejects with
-   * ERR_VERBENA_CLEANUP when something could not be released.
+   * Gives requests in work up, closes every session in order, and releases everything. Idempotent.
+   * Rejects with ERR_VERBENA_CLEANUP when something could not be released.
    */
   close(): Promise<void>;
   /** `drain`, then `close`. */
@@ -334,9 +335,10 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
 }
 
 /**
- * Starts a server: opens the device, listens for TLS. Rejects with a VerbenaError whose message says what to do:
- * ERR_VERBENA_INVALID_OPTION, ERR_VERBENA_UNKNOWN_DEVICE, ERR_VERBENA_PORT_NOT_ACTIVE, ERR_VERBENA_NO_GID, ERR_VERBENA_TLS,
- * ERR_VERBENA_LISTEN, ERR_VERBENA_ADDON, ERR_VERBENA_LIBRARY.
+ * Starts a server: opens the device, listens for TLS. Rejects with a VerbenaError whose message
+ * says what to do: ERR_VERBENA_INVALID_OPTION, ERR_VERBENA_UNKNOWN_DEVICE,
+ * ERR_VERBENA_PORT_NOT_ACTIVE, ERR_VERBENA_NO_GID, ERR_VERBENA_TLS, ERR_VERBENA_LISTEN,
+ * ERR_VERBENA_ADDON, ERR_VERBENA_LIBRARY.
  */
 export async function createServer(options: ServerOptions): Promise<Server> {
   const resolved = resolveServerOptions(options);

@@ -1,4 +1,5 @@
-// What the server sets aside for one client: slot, packet sequence numbers, queue pair and memory, each with its undoing.
+// What the server sets aside for one client: slot, packet sequence numbers, queue pair and memory,
+// each with its undoing.
 import { Endpoint, openQueuePair, type EndpointUser } from '../connection/endpoint.js';
 import type { TrafficStats } from '../connection/traffic-stats.js';
 import type { UndoStack } from '../connection/undo-stack.js';
@@ -63,7 +64,8 @@ function chooseGidFor<T>(server: ServerResources<T>, hello: Hello): GidChoice {
   if (choice !== undefined) return choice;
   throw new VerbenaError(
     'ERR_VERBENA_GID_FAMILY_MISMATCH',
-    `the server's port has no ${family} address; it has ${familiesOf(server).join(' and ') || 'none'}`,
+    `the server's port has no ${family} address; ` +
+      `it has ${familiesOf(server).join(' and ') || 'none'}`,
   );
 }
 
@@ -74,8 +76,8 @@ export function familiesOf<T>({ device, port }: ServerResources<T>): ('ipv4' | '
 }
 
 /**
- * Sets everything aside, up to a queue pair that is ready to receive and send. `undo` learns of each step; the caller
- * runs it when this throws, and when the session ends.
+ * Sets everything aside, up to a queue pair that is ready to receive and send. `undo` learns of
+ * each step; the caller runs it when this throws, and when the session ends.
  */
 export function openSessionResources<T>(
   server: ServerResources<T>,

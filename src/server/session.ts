@@ -1,4 +1,5 @@
-// One client on the server: its set-up step by step, its life, and the undoing of every step whatever ends it.
+// One client on the server: its set-up step by step, its life, and the undoing of every step
+// whatever ends it.
 import { EventEmitter } from 'node:events';
 import type { TLSSocket } from 'node:tls';
 import type { EndpointUser } from '../connection/endpoint.js';
@@ -30,7 +31,9 @@ const exhaustion: ReadonlySet<unknown> = new Set([
 const RETRY_AFTER_MS = 1000;
 
 export interface SessionEvents {
-  /** The client wrote to the region with an immediate: its value, and the number of bytes written. */
+  /**
+   * The client wrote to the region with an immediate: its value, and the number of bytes written.
+   */
   immediate: [value: number, byteLength: number];
 }
 
@@ -51,11 +54,14 @@ export interface Session extends EventEmitter<SessionEvents> {
   /** Requests whose handler has not answered. */
   readonly requestsInWork: number;
   /**
-   * What the client writes and reads with one-sided operations: plain memory without locks. Empty when the session has no
-   * region.
+   * What the client writes and reads with one-sided operations: plain memory without locks. Empty
+   * when the session has no region.
    */
   readonly region: Uint8Array;
-  /** Finishes requests in work, closes in order; resolves when everything of the session is released. */
+  /**
+   * Finishes requests in work, closes in order; resolves when everything of the session is
+   * released.
+   */
   close(): Promise<void>;
 }
 
@@ -169,7 +175,9 @@ export class ServerSession
     this.#control?.sendDrain(timeoutMs);
   }
 
-  /** Refuses a client that is not set up yet. `atOnce`: its deadline is over, the socket goes now. */
+  /**
+   * Refuses a client that is not set up yet. `atOnce`: its deadline is over, the socket goes now.
+   */
   failSetup(error: VerbenaError, atOnce = false): void {
     if (this.#isSetupOver) return;
     const isMismatch = error.code === 'ERR_VERBENA_GID_FAMILY_MISMATCH';

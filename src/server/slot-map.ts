@@ -1,4 +1,5 @@
-// The server's clients by id: slots with generations, so that a stale id never reaches the next client of its slot.
+// The server's clients by id: slots with generations, so that a stale id never reaches the next
+// client of its slot.
 
 /** An id is generation × 2^16 + slot: 32 bits. */
 const SLOT_BITS = 16;

@@ -1,4 +1,5 @@
-// The device that a process shares: opened once, closed with its last user, opened again, used from several threads.
+// The device that a process shares: opened once, closed with its last user, opened again, used from
+// several threads.
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -97,7 +98,7 @@ describe('a device', () => {
     await server.close();
   });
 
-  it('that is chosen automatically is an adapter with an active port, or loudly the soft one', async () => {
+  it('chosen automatically is an adapter with an active port, or loudly the soft one', async () => {
     const library = loadAddon().openLibrary(HARDWARE_LIBRARY);
     const adapters = library.listDevices().filter(({ name }) => {
       const device = library.openDevice(name);

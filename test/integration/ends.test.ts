@@ -1,4 +1,5 @@
-// Every end of a connection: in order, by drain, by death at any moment; nothing is left, and the others do not notice.
+// Every end of a connection: in order, by drain, by death at any moment; nothing is left, and the
+// others do not notice.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,4 +1,5 @@
-// Clients that break the protocol after the set-up: their connection ends, with a reason, and nothing else does.
+// Clients that break the protocol after the set-up: their connection ends, with a reason, and
+// nothing else does.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { MessageType, encodeOffer } from '../../src/connection/header.js';
 import type { Connection, Server, VerbenaError } from '../../src/index.js';

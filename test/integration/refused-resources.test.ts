@@ -1,4 +1,5 @@
-// A device that refuses in the middle of a client's set-up, and objects that do not close: undone, told, and served on.
+// A device that refuses in the middle of a client's set-up, and objects that do not close: undone,
+// told, and served on.
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Connection, Server, VerbenaError } from '../../src/index.js';
 import type { NativeQpAttributes } from '../../src/native/addon.js';

@@ -1,4 +1,5 @@
-// Requests and responses over the soft device: every size, every failure, and the connection that survives it.
+// Requests and responses over the soft device: every size, every failure, and the connection that
+// survives it.
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { RequestError, type Connection, type Server } from '../../src/index.js';
 import {
@@ -123,7 +124,7 @@ describe('a request', () => {
     expect(counted).toBe(1);
   });
 
-  it('that makes the handler throw tells the server everything and the client nothing', async () => {
+  it('that makes the handler throw tells the server all and the client nothing', async () => {
     const error = await client
       .request(new Uint8Array(0), { method: Method.fail })
       .catch((thrown: unknown) => thrown);

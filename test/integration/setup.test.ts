@@ -1,4 +1,5 @@
-// The set-up of a connection against peers that get it wrong: refused with a code, freed in time, the others served.
+// The set-up of a connection against peers that get it wrong: refused with a code, freed in time,
+// the others served.
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -296,7 +297,7 @@ describe('garbage', () => {
 });
 
 describe('capacity', () => {
-  it('that is used up refuses with a code and a time, and takes the next when one left', async () => {
+  it('used up refuses with a code and a time, and takes the next when one left', async () => {
     const others = [await connectTo(server), await connectTo(server)];
     expect(server.capacity).toBe(3);
     await expect(connectTo(server)).rejects.toMatchObject({

@@ -1,4 +1,5 @@
-// Credits: two sides under any schedule never overrun a receive queue, and never wait for each other for ever.
+// Credits: two sides under any schedule never overrun a receive queue, and never wait for each
+// other for ever.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Credits, EXTRA_RECEIVES } from '../../../src/connection/credits.js';

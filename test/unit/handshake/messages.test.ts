@@ -1,4 +1,5 @@
-// Control messages: every field is checked, every refusal has its code, and unknown fields do no harm.
+// Control messages: every field is checked, every refusal has its code, and unknown fields do no
+// harm.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { VerbenaError, errorCodes } from '../../../src/errors.js';

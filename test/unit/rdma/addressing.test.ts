@@ -1,4 +1,5 @@
-// The choice of port and GID: the best address of the peer's family, and an error that shows what there is.
+// The choice of port and GID: the best address of the peer's family, and an error that shows what
+// there is.
 import { describe, expect, it } from 'vitest';
 import type { NativeGid, NativePortAttributes } from '../../../src/native/addon.js';
 import {
