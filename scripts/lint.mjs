@@ -1,10 +1,10 @@
 // Style and static checks: eslint, prettier, clang-format and clang-tidy.
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Failure, main, must, root, run, tool } from './lib/run.mjs';
-import { nativeSources } from './native-sources.mjs';
+import { layerSources } from './native-sources.mjs';
 
 function nativeFiles() {
   return ['native', 'test/native']
@@ -39,25 +39,6 @@ function nodeHeaders() {
   return join(homedir(), '.cache', 'node-gyp', process.versions.node, 'include', 'node');
 }
 
-/**
- * Writes one source per layer that includes the layer's sources, and returns their paths. Headers,
- * which cost most of the time, are then read once per layer: a tenth of the time of file by file.
- */
-function layerSources() {
-  const folder = join(root, 'build-tidy');
-  mkdirSync(folder, { recursive: true });
-  const layers = new Map();
-  for (const source of new Set([...nativeSources('addon'), ...nativeSources('soft')])) {
-    const layer = dirname(source);
-    layers.set(layer, [...(layers.get(layer) ?? []), source]);
-  }
-  return [...layers].map(([layer, sources]) => {
-    const path = join(folder, `${layer.replaceAll('/', '-')}.cc`);
-    writeFileSync(path, sources.map((source) => `#include "${join(root, source)}"\n`).join(''));
-    return path;
-  });
-}
-
 /** clang-tidy over every native source, two layers at a time. */
 export async function clangTidy() {
   const includes = [
@@ -71,7 +52,7 @@ export async function clangTidy() {
     ...['--quiet', `--config-file=${join(root, '.clang-tidy')}`],
     '--checks=-bugprone-suspicious-include',
   ];
-  const files = layerSources();
+  const files = [...new Set([...layerSources('addon'), ...layerSources('soft')])];
   const reports = [];
   const worker = async () => {
     for (let file = files.pop(); file !== undefined; file = files.pop()) {
