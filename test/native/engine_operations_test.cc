@@ -253,6 +253,20 @@ TEST(Operations, AcknowledgesAreCoalesced) {
   EXPECT_LE(pair.b.counters.acks_sent, 6U);
 }
 
+TEST(Operations, OneCallOfTransmitIsBoundedHoweverMuchIsToBeSent) {
+  Pair pair({.mtu = IBV_MTU_256, .window_bytes = 16 << 20});
+  const size_t bytes = 1 << 20;
+  Buffer local(pair.a, Pair::kPd, bytes, kLocal);
+  Buffer remote(pair.b, Pair::kPd, bytes, kRemote);
+  pair.qp_a->requester.window = 4096;
+  pair.post_send(IBV_WR_RDMA_WRITE, 1, {local.sge(0, bytes)}, to_remote(remote));
+  pair.a.run(0);
+  EXPECT_EQ(pair.network.sent, 512U);
+  EXPECT_TRUE(pair.a.engine().wants_transmit());
+  pair.run();
+  EXPECT_EQ(pair.poll(pair.cq_a).size(), 1U);
+}
+
 TEST(Operations, ASolicitedSendWakesAQueueArmedForSolicitedOnly) {
   struct Listener : engine::CompletionListener {
     void on_completion_event(CompletionQueue&) override { ++events; }

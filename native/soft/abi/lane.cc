@@ -77,7 +77,7 @@ bool Lane::drive_unless_driven(engine::TimeNs now) {
   const std::unique_lock lock(mutex_, std::try_to_lock);
   if (!lock) return false;
   const bool busy = drive_locked(now);
-  thread_.timer_set(engine_.next_timeout());
+  thread_.timer_set(next_turn());
   return busy;
 }
 
@@ -88,7 +88,7 @@ bool Lane::drive() {
 
 engine::TimeNs Lane::next_deadline() {
   const std::lock_guard lock(mutex_);
-  return engine_.next_timeout();
+  return next_turn();
 }
 
 bool Lane::drive_locked(engine::TimeNs now) {
@@ -100,7 +100,7 @@ bool Lane::drive_locked(engine::TimeNs now) {
   transmit(now);
   if (!busy) transmit_batch_.release_held();
   update_counters();
-  return busy;
+  return busy || engine_.wants_transmit();
 }
 
 // One system call's worth of packets.
@@ -129,9 +129,12 @@ void Lane::accept(engine::TimeNs now, const io::Datagram& datagram) {
                     datagram.bytes.first(datagram.bytes.size() - wire::kIcrcBytes));
 }
 
+// Bounded, for a peer may ask for much at once: what is left waits for the next turn, and others
+// get the lock.
 void Lane::transmit(engine::TimeNs now) {
+  constexpr int kMostRounds = 4;
   if (!engine_.wants_transmit()) return;
-  while (engine_.transmit(now, sink_)) {
+  for (int round = 0; round < kMostRounds && engine_.transmit(now, sink_); ++round) {
   }
   transmit_batch_.flush();
 }

@@ -44,7 +44,7 @@ class Lane : private io::Progress {
     const std::lock_guard lock(mutex_);
     const int result = body(engine_);
     transmit(io::monotonic_now());
-    thread_.timer_set(engine_.next_timeout());
+    thread_.timer_set(next_turn());
     return result;
   }
 
@@ -87,6 +87,10 @@ class Lane : private io::Progress {
   bool receive(engine::TimeNs now);
   void accept(engine::TimeNs now, const io::Datagram& datagram);
   void transmit(engine::TimeNs now);
+  // When the engine has something to do; 0 when it has now.
+  engine::TimeNs next_turn() const {
+    return engine_.wants_transmit() ? 0 : engine_.next_timeout();
+  }
   void update_counters();
 
   // In a forked child: lets go of the port, which the parent still uses.
