@@ -1,0 +1,210 @@
+// Two processes, each with a device of its own.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <thread>
+
+#include "support/verbs_objects.h"
+
+namespace verbena::test {
+namespace {
+
+using std::chrono::duration_cast;
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+// What one side must know of the other.
+struct Card {
+  ibv_gid gid;
+  uint32_t qpn;
+  uint32_t psn;
+  uint32_t rkey;
+  uint64_t address;
+};
+
+class Pipe {
+ public:
+  Pipe() { EXPECT_EQ(pipe(ends_), 0); }
+  ~Pipe() {
+    close(ends_[0]);
+    close(ends_[1]);
+  }
+  Pipe(const Pipe&) = delete;
+  Pipe& operator=(const Pipe&) = delete;
+
+  template <class Value>
+  bool send(const Value& value) const {
+    return write(ends_[1], &value, sizeof value) == sizeof value;
+  }
+  template <class Value>
+  bool receive(Value& value) const {
+    return read(ends_[0], &value, sizeof value) == sizeof value;
+  }
+
+ private:
+  int ends_[2];
+};
+
+// Exchanges cards over the pipes and connects.
+Card meet(const Endpoint& self, uint32_t psn, const Pipe& out, const Pipe& in,
+          const ConnectOptions& options) {
+  const Card own{gid_of(self.context()), self.qp()->qp_num, psn, self.mr()->rkey, self.address()};
+  EXPECT_TRUE(out.send(own));
+  Card peer{};
+  EXPECT_TRUE(in.receive(peer));
+  ConnectOptions inbound = options;
+  inbound.psn = peer.psn;
+  EXPECT_EQ(self.to_init(options), 0);
+  EXPECT_EQ(self.to_rtr(peer.gid, peer.qpn, inbound), 0);
+  EXPECT_EQ(self.to_rts(psn, options), 0);
+  // Nobody sends before both are ready.
+  EXPECT_TRUE(out.send(own));
+  Card again{};
+  EXPECT_TRUE(in.receive(again));
+  return peer;
+}
+
+class Processes : public testing::Test {
+ protected:
+  // Runs `serve(endpoint)` in a child process that the test then talks to.
+  template <class Serve>
+  void start_server(Serve&& serve) {
+    server_ = fork();
+    if (server_ != 0) return;
+    {
+      const ContextPtr context = open_soft_device();
+      const Endpoint endpoint(context.get());
+      meet(endpoint, 0x700000, to_client_, to_server_, options);
+      serve(endpoint);
+    }
+    _exit(HasFailure() ? 1 : 0);
+  }
+
+  Card join(const Endpoint& endpoint) const {
+    return meet(endpoint, 0xFFFFFE, to_server_, to_client_, options);
+  }
+
+  void TearDown() override {
+    if (server_ <= 0) return;
+    kill(server_, SIGKILL);
+    waitpid(server_, nullptr, 0);
+  }
+
+  ConnectOptions options;
+  Pipe to_client_;
+  Pipe to_server_;
+  pid_t server_ = -1;
+};
+
+ibv_send_wr one_sided(ibv_wr_opcode opcode, ibv_sge& sge, const Card& peer, uint64_t offset) {
+  ibv_send_wr request{};
+  request.wr_id = 1;
+  request.sg_list = &sge;
+  request.num_sge = 1;
+  request.opcode = opcode;
+  request.send_flags = IBV_SEND_SIGNALED;
+  request.wr.rdma.remote_addr = peer.address + offset;
+  request.wr.rdma.rkey = peer.rkey;
+  return request;
+}
+
+TEST_F(Processes, EchoEveryMessage) {
+  constexpr uint64_t kMessages = 500;
+  start_server([](const Endpoint& endpoint) {
+    for (uint64_t i = 0; i < kMessages; ++i) {
+      ASSERT_EQ(endpoint.post_receive(i, 0, 8000), 0);
+      const ibv_wc received = endpoint.expect(i);
+      ASSERT_EQ(endpoint.post_send(i, 0, received.byte_len), 0);
+      endpoint.expect(i);
+    }
+  });
+  const ContextPtr context = open_soft_device();
+  const Endpoint client(context.get());
+  join(client);
+  for (uint64_t i = 0; i < kMessages; ++i) {
+    const uint32_t bytes = 1 + static_cast<uint32_t>(i * 97 % 8000);
+    client.fill(0, bytes, static_cast<unsigned>(i));
+    ASSERT_EQ(client.post_receive(2, 8192, 8000), 0);
+    ASSERT_EQ(client.post_send(1, 0, bytes), 0);
+    for (int completions = 0; completions < 2; ++completions) {
+      const auto completion = client.poll_one();
+      ASSERT_TRUE(completion.has_value());
+      ASSERT_EQ(completion->status, IBV_WC_SUCCESS);
+    }
+    ASSERT_EQ(client.text(0, bytes), client.text(8192, bytes));
+  }
+}
+
+// The server polls once, which tells its device that it polls, and then computes for a long time.
+TEST_F(Processes, OneSidedOperationsDoNotWaitForABusyProgram) {
+  constexpr auto kBusy = milliseconds(50);
+  constexpr int kSamples = 40;
+  start_server([&](const Endpoint& endpoint) {
+    for (;;) {
+      ibv_wc completion{};
+      ASSERT_EQ(ibv_poll_cq(endpoint.cq(), 1, &completion), 0);
+      const auto end = steady_clock::now() + kBusy;
+      while (steady_clock::now() < end) {
+      }
+    }
+  });
+  const ContextPtr context = open_soft_device();
+  const Endpoint client(context.get());
+  const Card peer = join(client);
+  std::vector<microseconds> latencies;
+  for (int i = 0; i < kSamples; ++i) {
+    std::this_thread::sleep_for(microseconds(7919 * (i % 5)));
+    ibv_sge sge = client.sge(0, 8);
+    const auto start = steady_clock::now();
+    ASSERT_EQ(client.post(one_sided(IBV_WR_RDMA_READ, sge, peer, 0)), 0);
+    client.expect(1);
+    latencies.push_back(duration_cast<microseconds>(steady_clock::now() - start));
+  }
+  std::ranges::sort(latencies);
+  std::printf("READ from a busy program: median %ld us, worst %ld us\n",
+              static_cast<long>(latencies[kSamples / 2].count()),
+              static_cast<long>(latencies.back().count()));
+  // It would be half the busy time if the device waited for the program.
+  EXPECT_LT(latencies[kSamples / 2], kBusy / 5);
+}
+
+TEST_F(Processes, AKilledPeerIsNoticed) {
+  options.timeout = 12;
+  options.retry_count = 3;
+  start_server([](const Endpoint&) { pause(); });
+  const ContextPtr context = open_soft_device();
+  const Endpoint client(context.get());
+  const Card peer = join(client);
+  ibv_sge sge = client.sge(0, 4096);
+  ASSERT_EQ(client.post(one_sided(IBV_WR_RDMA_WRITE, sge, peer, 0)), 0);
+  client.expect(1);
+  kill(server_, SIGKILL);
+  ASSERT_EQ(waitpid(server_, nullptr, 0), server_);
+  server_ = -1;
+  ASSERT_EQ(client.post(one_sided(IBV_WR_RDMA_WRITE, sge, peer, 0)), 0);
+  client.expect(1, IBV_WC_RETRY_EXC_ERR);
+}
+
+TEST_F(Processes, AStoppedPeerIsWaitedForWithinTheRetries) {
+  options.timeout = 17;  // half a second
+  start_server([](const Endpoint&) { pause(); });
+  const ContextPtr context = open_soft_device();
+  const Endpoint client(context.get());
+  const Card peer = join(client);
+  kill(server_, SIGSTOP);
+  ASSERT_EQ(waitpid(server_, nullptr, WUNTRACED), server_);
+  ibv_sge sge = client.sge(0, 4096);
+  ASSERT_EQ(client.post(one_sided(IBV_WR_RDMA_READ, sge, peer, 0)), 0);
+  EXPECT_FALSE(client.poll_one(milliseconds(200)).has_value());
+  kill(server_, SIGCONT);
+  client.expect(1);
+}
+
+}  // namespace
+}  // namespace verbena::test
