@@ -88,9 +88,7 @@ class Lane : private io::Progress {
   void accept(engine::TimeNs now, const io::Datagram& datagram);
   void transmit(engine::TimeNs now);
   // When the engine has something to do; 0 when it has now.
-  engine::TimeNs next_turn() const {
-    return engine_.wants_transmit() ? 0 : engine_.next_timeout();
-  }
+  engine::TimeNs next_turn() const { return engine_.wants_transmit() ? 0 : engine_.next_timeout(); }
   void update_counters();
 
   // In a forked child: lets go of the port, which the parent still uses.
