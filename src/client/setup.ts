@@ -284,7 +284,7 @@ export class ClientSetup implements ControlListener, EndpointUser {
       this,
     );
     this.#agreed = { hello, helloRaw, welcome, welcomeRaw: raw, endpoint };
-    this.#undo.add(() => endpoint.close());
+    this.#undo.add(() => endpoint.stop());
     endpoint.connect({
       remote: welcome.endpoint,
       localPsn: hello.endpoint.psn,

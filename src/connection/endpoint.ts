@@ -109,7 +109,7 @@ export class Endpoint implements CompletionSink, TickTask, RetireListener {
   readonly #scratchOffset: number;
   readonly #header = emptyHeader();
   #failure: VerbenaError | undefined;
-  #isClosed = false;
+  #isStopped = false;
   readonly #settledWaiters: (() => void)[] = [];
 
   /** Registers the rings; throws when there is no memory for them. */
@@ -153,9 +153,9 @@ export class Endpoint implements CompletionSink, TickTask, RetireListener {
     });
   }
 
-  /** True until a failure or `close`. */
+  /** True until a failure or `stop`. */
   get isUsable(): boolean {
-    return this.#failure === undefined && !this.#isClosed;
+    return this.#failure === undefined && !this.#isStopped;
   }
 
   /** Local memory of a small operation: `slotBytes` bytes of the rings' region. */
@@ -192,7 +192,7 @@ export class Endpoint implements CompletionSink, TickTask, RetireListener {
   }
 
   schedule(): void {
-    if (!this.#isClosed) this.qp.device.group.schedule(this);
+    if (!this.#isStopped) this.qp.device.group.schedule(this);
   }
 
   runTick(): void {
@@ -259,14 +259,10 @@ export class Endpoint implements CompletionSink, TickTask, RetireListener {
     this.user.onFailure(error);
   }
 
-  /**
-   * Destroys the queue pair and returns its memory; resolves with the steps that failed.
-   * Idempotent.
-   */
-  close(): Promise<unknown[]> {
-    this.#isClosed = true;
+  /** Sends and hears nothing any more; the owner of the queue pair closes that. */
+  stop(): void {
+    this.#isStopped = true;
     this.#wakeSettled();
-    return this.qp.close();
   }
 
   #wakeSettled(): void {

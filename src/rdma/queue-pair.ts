@@ -83,6 +83,7 @@ export class QueuePair implements CompletionSink {
   readonly #pd: NativeProtectionDomain;
   readonly #native: NativeQueuePair;
   readonly #regions = new Set<MemoryRegion>();
+  readonly #exposed = new Set<MemoryRegion>();
   #used = false;
   #beacons = 0;
   #onFlushed: (() => void) | undefined;
@@ -179,8 +180,12 @@ export class QueuePair implements CompletionSink {
 
   /** The user may keep the memory beyond the queue pair's life: it will not go back to the pool. */
   exposeToUser(region: MemoryRegion): Uint8Array {
-    if (this.#regions.delete(region)) this.#device.pool.surrender(region.slab);
-    return region.slab.bytes.subarray(0, region.length);
+    if (this.#regions.delete(region)) {
+      this.#exposed.add(region);
+      this.#device.pool.surrender(region.slab);
+    }
+    // What went back to the pool is somebody else's by now.
+    return region.slab.bytes.subarray(0, this.#exposed.has(region) ? region.length : 0);
   }
 
   /** INIT to RTR to RTS. Receives must be posted before, or the peer's first message finds none. */
@@ -277,25 +282,28 @@ export class QueuePair implements CompletionSink {
   }
 
   async #flush(): Promise<void> {
-    this.#native.modify({ state: 'ERR' });
     const { group } = this.#device;
-    await new Promise<void>((resolve, reject) => {
-      const timer = setTimeout(() => {
-        reject(
-          new VerbenaError(
-            'ERR_VERBENA_CLEANUP',
-            `${this.owner}: the device did not flush the queue pair within ${FLUSH_TIMEOUT_MS} ms`,
-          ),
-        );
-      }, FLUSH_TIMEOUT_MS);
-      this.#beacons = 2;
-      this.#onFlushed = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-      group.post(this.index, PostOpcode.receive, 0, BEACON_RECEIVE, 0, 0, 0);
-      group.post(this.index, PostOpcode.send, PostFlag.signaled, BEACON_SEND, 0, 0, 0);
+    this.#beacons = 2;
+    const flushed = new Promise<boolean>((resolve) => {
+      this.#onFlushed = () => resolve(true);
     });
+    // A receive goes first: soft-RoCE does not notice one that is posted in the error state. A send
+    // goes last: before, it would be sent.
+    group.post(this.index, PostOpcode.receive, 0, BEACON_RECEIVE, 0, 0, 0);
+    group.flush();
+    this.#native.modify({ state: 'ERR' });
+    group.post(this.index, PostOpcode.send, PostFlag.signaled, BEACON_SEND, 0, 0, 0);
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<boolean>((resolve) => {
+      timer = setTimeout(() => resolve(false), FLUSH_TIMEOUT_MS);
+    });
+    const isFlushed = await Promise.race([flushed, late]);
+    clearTimeout(timer);
+    if (isFlushed) return;
+    throw new VerbenaError(
+      'ERR_VERBENA_CLEANUP',
+      `${this.owner}: the device did not flush the queue pair within ${FLUSH_TIMEOUT_MS} ms`,
+    );
   }
 
   #modify(attributes: NativeQpAttributes): void {

@@ -112,7 +112,7 @@ export function openSessionResources<T>(
     },
     user,
   );
-  undo.add(() => endpoint.close());
+  undo.add(() => endpoint.stop());
   const regionBytes = Math.min(hello.regionBytes ?? options.regionBytes, options.regionBytes);
   const region = regionBytes > 0 ? endpoint.qp.register(regionBytes, REGION_ACCESS) : undefined;
   const welcome = makeWelcome(server, hello, { id, localPsn, endpoint, gid });

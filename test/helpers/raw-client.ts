@@ -9,7 +9,7 @@ import { exportProofKey, makeProof } from '../../src/handshake/proof.js';
 import { Access } from '../../src/native/addon.js';
 import { acquireDevice } from '../../src/rdma/device.js';
 import type { Server } from '../../src/index.js';
-import { testCertificate } from './verbena.js';
+import { testCertificate, testDevice } from './verbena.js';
 
 export interface RawMessage {
   readonly type: string;
@@ -156,7 +156,7 @@ export class RawEndpoint {
 
   /** Says hello, hears the welcome, and connects the queue pair; the proof is the test's. */
   static async open(client: RawClient, user: Partial<EndpointUser> = {}): Promise<RawEndpoint> {
-    const lease = acquireDevice({ device: 'soft' });
+    const lease = acquireDevice({ device: testDevice });
     const { device } = lease;
     const port = device.choosePort();
     const gid = device.chooseGid(port.port);
@@ -216,7 +216,8 @@ export class RawEndpoint {
   }
 
   async close(): Promise<void> {
-    await this.endpoint.close();
+    this.endpoint.stop();
+    await this.endpoint.qp.close();
     this.#release();
   }
 }

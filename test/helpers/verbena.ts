@@ -1,4 +1,4 @@
-// Servers and clients for tests, on the soft device, and the proof that nothing of them is left.
+// Servers and clients for tests, and the proof that nothing of them is left.
 import { expect } from 'vitest';
 import { makeDevCertificate, type DevCertificate } from '../../src/cli/dev-certificate.js';
 import {
@@ -12,6 +12,9 @@ import {
 import { loadAddon } from '../../src/native/load.js';
 import { eventually } from './process.js';
 
+/** Another device may be named, to run the same tests on soft-RoCE or an adapter. */
+export const testDevice = process.env['VERBENA_TEST_DEVICE'] ?? 'soft';
+
 let certificate: Promise<DevCertificate> | undefined;
 
 /** One certificate per test file. */
@@ -24,7 +27,7 @@ export function testCertificate(): Promise<DevCertificate> {
 export async function startServer(options: Partial<ServerOptions> = {}): Promise<Server> {
   const { cert, key } = await testCertificate();
   return createServer({
-    device: 'soft',
+    device: testDevice,
     cert,
     key,
     handler: ({ payload }) => payload,
@@ -38,7 +41,7 @@ export async function connectTo(
 ): Promise<Connection> {
   const { ca } = await testCertificate();
   const { port } = server.address();
-  return connect({ device: 'soft', host: '127.0.0.1', port, ca, ...options });
+  return connect({ device: testDevice, host: '127.0.0.1', port, ca, ...options });
 }
 
 /** The code of a rejection; fails when the promise resolves. */

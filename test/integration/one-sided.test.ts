@@ -86,6 +86,15 @@ describe('the region', () => {
     await much.close();
   });
 
+  it('is empty after the session when nobody had looked at it before', async () => {
+    const connected = new Promise<Session>((resolve) => server.once('session', resolve));
+    const first = await connectTo(server);
+    const left = await connected;
+    await first.close();
+    await expect.poll(() => server.sessions()).not.toContain(left);
+    expect(left.region).toHaveLength(0);
+  });
+
   it('stays the memory of a handler that kept it, after the session', async () => {
     const connected = new Promise<Session>((resolve) => server.once('session', resolve));
     const first = await connectTo(server);
