@@ -54,7 +54,7 @@ async function vitest(folder) {
   return { passed: numPassedTests, failed: Math.max(notPassed, code === 0 ? 0 : 1) };
 }
 
-/** Two lanes for two cores; each keeps its own order. */
+/** Two lanes for two cores: what takes long and is parallel itself, and the rest. */
 async function buildAndCheck() {
   const scripts = async () => {
     await step('build TypeScript', buildTypeScript);
@@ -62,11 +62,11 @@ async function buildAndCheck() {
     await step('eslint', eslint);
     await step('prettier', prettierCheck);
     await step('clang-format', clangFormatCheck);
+    await step('clang-tidy', clangTidy);
   };
   const native = async () => {
     await step('build addon and soft device', buildNative);
     await step('build native tests', () => buildTests('default'));
-    await step('clang-tidy', clangTidy);
   };
   await Promise.all([scripts(), native()]);
 }

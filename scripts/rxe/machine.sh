@@ -1,8 +1,9 @@
-# A virtual machine whose kernel has rdma_rxe: QEMU, Debian's kernel image, an initramfs of busybox and modules, and the
-# host's root over 9p under a tmpfs overlay. Sourced by with-rxe.sh.
+# A virtual machine whose kernel has rdma_rxe: QEMU, Debian's kernel image, an initramfs of busybox
+# and modules, and the host's root over 9p under a tmpfs overlay. Sourced by with-rxe.sh.
 
 cache=${VERBENA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/verbena}/rxe
-modules='virtio_pci 9pnet_virtio 9p overlay crc32_generic dummy veth sch_netem rdma_rxe ib_uverbs rdma_ucm'
+modules='virtio_pci 9pnet_virtio 9p overlay crc32_generic dummy veth sch_netem'
+modules+=' rdma_rxe ib_uverbs rdma_ucm'
 
 install_packages() {
   local missing=() name
@@ -16,7 +17,8 @@ install_packages() {
 }
 
 kernel_package() {
-  apt-cache depends linux-image-amd64 | sed -n 's/^ *Depends: \(linux-image-[^ ]*\)$/\1/p' | head -n 1
+  apt-cache depends linux-image-amd64 |
+    sed -n 's/^ *Depends: \(linux-image-[^ ]*\)$/\1/p' | head -n 1
 }
 
 # Leaves $cache/kernel and $cache/modules/lib/modules/VERSION.
@@ -29,7 +31,8 @@ fetch_kernel() {
   echo "with-rxe: downloading $package for the virtual machine" >&2
   work=$(mktemp -d)
   (cd "$work" && apt-get -o APT::Sandbox::User=root download -qq "$package" >&2)
-  dpkg-deb --fsys-tarfile "$work"/*.deb | tar -x -C "$work" --wildcards './boot/vmlinuz-*' './lib/modules/*'
+  dpkg-deb --fsys-tarfile "$work"/*.deb |
+    tar -x -C "$work" --wildcards './boot/vmlinuz-*' './lib/modules/*'
   mkdir -p "$cache"
   rm -rf "$cache/modules"
   mkdir "$cache/modules"
@@ -112,7 +115,8 @@ run_in_machine() {
     </dev/null >&2 || status=$?
   wait "$cat_out" "$cat_err"
   if [ ! -f "$job/status" ]; then
-    echo "with-rxe: the machine ended without a result after $((SECONDS - started)) s (qemu status $status); its console ends:" >&2
+    echo "with-rxe: the machine ended without a result after $((SECONDS - started)) s" \
+      "(qemu status $status); its console ends:" >&2
     tail -n 25 "$job/console" >&2
     return 125
   fi

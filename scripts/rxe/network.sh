@@ -1,5 +1,5 @@
-# The devices of a machine with soft-RoCE: rxe0 on a dummy interface, or on one end of a veth pair whose other end is the
-# namespace `peer`. Plain POSIX shell: the virtual machine sources it too.
+# The devices of a machine with soft-RoCE: rxe0 on a dummy interface, or on one end of a veth pair
+# whose other end is the namespace `peer`. Plain POSIX shell: the virtual machine sources it too.
 
 make_network() {
   ip link set lo up

@@ -21,7 +21,7 @@ const dayMs = 24 * 60 * 60 * 1000;
 const keyAlgorithm = { name: 'ECDSA', namedCurve: 'P-256' };
 const signing = { name: 'ECDSA', hash: 'SHA-256' };
 
-/** The names that a certificate for `host` has to carry: the host, this machine and its loopback. */
+/** What a certificate for `host` has to name: the host, this machine and its loopback. */
 function namesFor(host: string): string[] {
   const wildcard = host === '0.0.0.0' || host === '::';
   const names = ['localhost', hostname(), '127.0.0.1', '::1', ...(wildcard ? [] : [host])];

@@ -39,7 +39,7 @@ async function open({ host, port }: Target, options: PingOptions): Promise<Conne
   const ca = options.ca === undefined ? undefined : await readAuthority(options.ca);
   if (options.insecure) {
     process.stderr.write(
-      'verbena: WARNING: --insecure: the server is NOT verified, anyone could answer in its place\n',
+      'verbena: WARNING: --insecure: the server is NOT verified, anyone could answer instead\n',
     );
   }
   try {

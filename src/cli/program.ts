@@ -1,4 +1,4 @@
-// The commands of `verbena`, their options, help and examples; each command's code is loaded on use.
+// The commands of `verbena` with their options, help and examples; their code is loaded on use.
 import { readFileSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { flagOf, serveSettings, type Setting } from '../config/settings.js';
@@ -28,8 +28,9 @@ function serve(setExitCode: SetExitCode): Command {
   const command = new Command('serve')
     .summary('serve clients: echo their requests, lend them memory')
     .description(
-      'Serves clients over TLS and RDMA until SIGTERM or SIGINT: requests are echoed, and each client ' +
-        'gets a region of memory to write, read and count in. A second signal ends it at once.',
+      'Serves clients over TLS and RDMA until SIGTERM or SIGINT: requests are echoed, and each ' +
+        'client gets a region of memory to write, read and count in. A second signal ends it at ' +
+        'once.',
     );
   for (const setting of serveSettings as readonly Setting[]) {
     const argument = setting.kind === 'text' ? setting.key.toUpperCase() : setting.kind;
@@ -113,9 +114,10 @@ function demo(setExitCode: SetExitCode): Command {
   return new Command('demo')
     .summary('see a server and many client processes work, checked to the byte')
     .description(
-      'Starts one server and N client processes on the soft device. Each client connects over TLS, ' +
-        'sends requests, uses its memory on the server, sends one large payload both ways and leaves. ' +
-        'The exit status is 0 only if every byte and counter was right and nothing is left registered.',
+      'Starts one server and N client processes on the soft device. Each client connects over ' +
+        'TLS, sends requests, uses its memory on the server, sends one large payload both ways ' +
+        'and leaves. The exit status is 0 only if every byte and counter was right and nothing ' +
+        'is left registered.',
     )
     .option('--clients <n>', 'client processes', integer(1, 200), 10)
     .option('--requests <n>', 'echo requests of each client', integer(1, 1_000_000), 500)

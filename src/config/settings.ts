@@ -56,7 +56,7 @@ export const serveSettings = [
     key: 'devCert',
     kind: 'path',
     env: 'VERBENA_DEV_CERT',
-    help: 'folder for a development certificate; made there when missing (ca.pem, cert.pem, key.pem)',
+    help: 'folder for a development certificate, made when missing: ca.pem, cert.pem, key.pem',
   },
   {
     key: 'maxConnections',

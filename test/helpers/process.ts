@@ -68,7 +68,7 @@ export class TestProcess {
     this.ended.catch(() => undefined);
   }
 
-  /** Resolves with the match once what was written so far matches; rejects when the process ends. */
+  /** Resolves with the match once the output matches; rejects when the process ends before. */
   waitFor(pattern: RegExp, stream: 'stdout' | 'stderr' = 'stdout'): Promise<RegExpExecArray> {
     return new Promise((resolveMatch, reject) => {
       const look = (): void => {
@@ -135,8 +135,8 @@ function isListening(port: number): boolean {
 }
 
 /**
- * Waits until some program listens on a TCP port. Programs that we did not write do not say when they
- * do, and a trial connection would be taken for their client, so the kernel's table is read.
+ * Waits until some program listens on a TCP port. Programs that we did not write do not say when
+ * they do, and take a trial connection for their client, so the kernel's table is read.
  */
 export async function waitUntilListening(port: number, by: TestProcess): Promise<void> {
   const ended = (): boolean => by.child.exitCode !== null;
@@ -170,7 +170,7 @@ export function isRunning(pid: number): boolean {
   }
 }
 
-/** Waits until `holds` does, for at most `limitMs`; what is waited for has no event to listen to. */
+/** Waits until `holds` does, for at most `limitMs`; for what has no event to listen to. */
 export async function eventually(
   holds: () => boolean,
   limitMs: number,

@@ -21,7 +21,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe('README.md', () => {
-  it('shows a server and a client of at most 15 lines that do what their comments say', async () => {
+  it('shows a server and a client of at most 15 lines that work', async () => {
     const [server = '', client = '', ...others] = await snippets();
     expect(others).toEqual([]);
     const port = String(await freePort());

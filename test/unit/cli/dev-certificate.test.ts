@@ -54,7 +54,7 @@ describe('devCertificateIn', () => {
   });
   afterEach(() => rm(folder, { recursive: true, force: true }));
 
-  it('writes the three files, the key for the owner only, and keeps them the next time', async () => {
+  it('writes three files, the key for the owner only, and keeps them', async () => {
     const first = await devCertificateIn(join(folder, 'new'), 'localhost');
     expect(first.made).toBe(true);
     expect(await readFile(join(folder, 'new', 'ca.pem'), 'utf8')).toBe(first.ca);
@@ -73,7 +73,7 @@ describe('devCertificateIn', () => {
     expect(new X509Certificate(second.cert).checkIP('127.0.0.9')).toBe('127.0.0.9');
   });
 
-  it('makes a new one, with the key private again, when the kept files do not belong together', async () => {
+  it('makes a new one, with a private key, when the kept files do not fit together', async () => {
     await devCertificateIn(folder, 'localhost');
     await writeFile(join(folder, 'ca.pem'), (await makeDevCertificate()).ca);
     await chmod(join(folder, 'key.pem'), 0o644);

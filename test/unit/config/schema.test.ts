@@ -67,7 +67,7 @@ describe('serveConfig', () => {
     expect(problem.fromFlag).toBe(false);
   });
 
-  it('names the file and key of a bad value, of an unknown key, and of a file of the wrong shape', () => {
+  it('names file and key of a bad value, an unknown key, a file of the wrong shape', () => {
     const withFile = (content: unknown): string =>
       problemOf(() => serveConfig({ ...none, file: { path: 'v.json', content } })).message;
     expect(withFile({ port: 'x' })).toContain('port in v.json');
