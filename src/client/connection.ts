@@ -9,6 +9,7 @@ import type { TrafficStats } from '../connection/traffic-stats.js';
 import type { UndoStack } from '../connection/undo-stack.js';
 import { within } from '../connection/within.js';
 import { VerbenaError, cleanupError } from '../errors.js';
+import { throwLater } from '../rdma/poll-group.js';
 import type { ControlChannel } from '../handshake/control-channel.js';
 import { ControlSession, closedHere, type SessionHooks } from '../handshake/control-session.js';
 import type { Hello, Welcome } from '../handshake/messages.js';
@@ -120,7 +121,8 @@ export class ClientConnection
   readonly #oneSided: OneSided;
   readonly #control: ControlSession;
   readonly #undo: UndoStack;
-  readonly #closeTimeoutMs: number;
+  /** How long requests in work may take once the connection closes. */
+  #finishTimeoutMs: number;
   readonly #released: Promise<void>;
   #state: ConnectionState = 'open';
 
@@ -136,7 +138,7 @@ export class ClientConnection
     this.qpn = endpoint.qp.qpn;
     this.#endpoint = endpoint;
     this.#undo = undo;
-    this.#closeTimeoutMs = options.closeTimeoutMs;
+    this.#finishTimeoutMs = options.closeTimeoutMs;
     this.#requester = new Requester({
       endpoint,
       window: welcome.maxRequests,
@@ -249,7 +251,7 @@ export class ClientConnection
     }
     await within(
       Promise.all([this.#requester.idle(), this.#oneSided.idle()]),
-      this.#closeTimeoutMs,
+      this.#finishTimeoutMs,
     );
   }
 
@@ -270,6 +272,7 @@ export class ClientConnection
       'draining',
       new VerbenaError('ERR_VERBENA_DRAINING', 'the server is about to stop; connect elsewhere'),
     );
+    this.#finishTimeoutMs = timeoutMs;
     this.emit('drain', timeoutMs);
     void this.#control.close('drained');
   }
@@ -284,7 +287,11 @@ export class ClientConnection
   async #onEnded(reason: VerbenaError): Promise<void> {
     const failure = cleanupError('closing a connection', await this.#undo.run());
     this.#state = 'closed';
-    this.emit('close', reason);
+    try {
+      this.emit('close', reason);
+    } catch (error) {
+      throwLater(error);
+    }
     if (failure !== undefined) throw failure;
   }
 }

@@ -135,6 +135,9 @@ export function resolveServerOptions(options: ServerOptions): ResolvedServerOpti
     requestTimeoutMs: timeout('requestTimeoutMs', 5000),
     rendezvousTimeoutMs: timeout('rendezvousTimeoutMs', 30_000),
     closeTimeoutMs: timeout('closeTimeoutMs', 2000),
-    drainTimeoutMs: timeout('drainTimeoutMs', 10_000),
+    drainTimeoutMs: numberOption('drainTimeoutMs', options.drainTimeoutMs, 10_000, {
+      min: 0,
+      max: 86_400_000,
+    }),
   };
 }

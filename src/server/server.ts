@@ -3,6 +3,7 @@ import { EventEmitter } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { newTrafficStats, type TrafficStats } from '../connection/traffic-stats.js';
+import { numberOption } from '../connection/option-checks.js';
 import { within } from '../connection/within.js';
 import { VerbenaError, cleanupError, messageOf, toVerbenaError } from '../errors.js';
 import { PsnSet } from '../handshake/psn.js';
@@ -19,6 +20,7 @@ import { MAX_SLOTS, SlotMap } from './slot-map.js';
 
 /** Memory regions of one idle session: rings and region. */
 const REGIONS_PER_SESSION = 2;
+const MAX_DRAIN_MS = 86_400_000;
 
 export interface ServerEvents {
   /** A client is connected. */
@@ -218,6 +220,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
   }
 
   async drain(timeoutMs = this.#options.drainTimeoutMs): Promise<void> {
+    numberOption('timeoutMs', timeoutMs, 0, { min: 0, max: MAX_DRAIN_MS });
     if (this.#state === 'listening') this.#state = 'draining';
     for (const session of this.#pending) session.failSetup(drainingError());
     for (const session of this.#sessions) session.sendDrain(Math.ceil(timeoutMs));

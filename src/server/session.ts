@@ -1,7 +1,7 @@
 // One client on the server: its set-up step by step, its life, and the undoing of every step
 // whatever ends it.
 import { EventEmitter } from 'node:events';
-import type { TLSSocket } from 'node:tls';
+import type { PeerCertificate, TLSSocket } from 'node:tls';
 import type { EndpointUser } from '../connection/endpoint.js';
 import { MessageType, type MessageHeader } from '../connection/header.js';
 import { Responder } from '../connection/responder.js';
@@ -51,6 +51,8 @@ export interface Session extends EventEmitter<SessionEvents> {
   /** Number of the server's queue pair for this client, 24 bits. */
   readonly qpn: number;
   readonly isOpen: boolean;
+  /** The client's certificate, verified by TLS; undefined unless the server has `requestCert`. */
+  readonly certificate: PeerCertificate | undefined;
   /** Requests whose handler has not answered. */
   readonly requestsInWork: number;
   /**
@@ -91,6 +93,7 @@ export class ServerSession
   readonly #host: SessionHost;
   readonly #socket: TLSSocket;
   readonly #channel: ControlChannel;
+  readonly #certificate: PeerCertificate | undefined;
   readonly #undo = new UndoStack();
   readonly #onSetupOver: () => void;
   #isSetupOver = false;
@@ -104,6 +107,7 @@ export class ServerSession
     this.#host = host;
     this.#socket = socket;
     this.#onSetupOver = onSetupOver;
+    this.#certificate = socket.authorized ? socket.getPeerCertificate() : undefined;
     this.remoteAddress = `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`;
     this.#channel = new ControlChannel(socket, this);
   }
@@ -140,6 +144,10 @@ export class ServerSession
 
   get isOpen(): boolean {
     return this.#control?.isOpen ?? false;
+  }
+
+  get certificate(): PeerCertificate | undefined {
+    return this.#certificate;
   }
 
   get requestsInWork(): number {

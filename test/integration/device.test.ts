@@ -57,6 +57,24 @@ describe('a device', () => {
     expect(loadAddon().liveObjects().device).toBe(0);
   });
 
+  it('that fails ends every connection, and says so', async () => {
+    const server = await startServer();
+    const clients = [await connectTo(server), await connectTo(server)];
+    const pending = clients.map((client) => codeOfRejection(client.read(0, 8)));
+    const reasons: string[] = [];
+    for (const client of clients) client.once('close', ({ code }) => reasons.push(code));
+    server.on('sessionEnd', (_, { code }) => reasons.push(code));
+    const lease = acquireDevice({ device: 'soft' });
+    lease.device.group.dispatchEvent('PORT_ERR', undefined);
+    lease.device.group.dispatchEvent('DEVICE_FATAL', undefined);
+    lease.release();
+    await expect.poll(() => reasons).toHaveLength(4);
+    const ends = /ERR_VERBENA_(DEVICE_FATAL|PEER_QP_ERROR)/;
+    for (const code of [...reasons, ...(await Promise.all(pending))]) expect(code).toMatch(ends);
+    expect(reasons).toContain('ERR_VERBENA_DEVICE_FATAL');
+    await server.close();
+  });
+
   it('takes the soft address that it is given, and keeps it while it is open', async () => {
     const server = await startServer({ softAddress: '127.99.88.77' });
     const [, gid] = /(.{8})$/.exec(acquireAndListGids()[0] ?? '') ?? [];

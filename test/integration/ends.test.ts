@@ -302,6 +302,16 @@ describe('a drain', () => {
     await other.close();
   });
 
+  it('gives the requests in work all the time that the server allows', async () => {
+    const other = await startServer({ handler: ({ payload }) => after(400, payload) });
+    const client = await connectTo(other, { closeTimeoutMs: 50 });
+    const answer = client.request(pattern(10));
+    await expect.poll(() => other.sessions()[0]?.requestsInWork).toBe(1);
+    await other.drain(5000);
+    expectEqualBytes(await answer, pattern(10));
+    await other.close();
+  });
+
   it('gives up clients that do not finish in time', async () => {
     const other = await startServer({
       closeTimeoutMs: 100,

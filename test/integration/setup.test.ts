@@ -268,6 +268,8 @@ describe('TLS', () => {
     });
     const known = await connectTo(strict, client);
     expectEqualBytes(await known.request(pattern(3)), pattern(3));
+    expect(strict.sessions()[0]?.certificate?.subject.CN).toBe('client');
+    expect(server.sessions()[0]?.certificate).toBeUndefined();
     await known.close();
     await strict.close();
   });
