@@ -125,10 +125,9 @@ describe('a capture of a session', () => {
     const client = sends[0]?.source;
     expect(sends[0]?.psn).toBe(localPsn);
     expect(sends.find(({ source }) => source !== client)?.psn).toBe(remotePsn);
-    const requests = sends.filter(({ source }) => source === client);
-    expect(requests.length).toBeGreaterThanOrEqual(6);
-    expect(requests.map(({ psn }) => psn)).toEqual(
-      requests.map((_, index) => (localPsn + index) % 2 ** 24),
-    );
+    // On a busy machine a packet may be sent again: each number counts once.
+    const psns = new Set(sends.filter(({ source }) => source === client).map(({ psn }) => psn));
+    expect(psns.size).toBeGreaterThanOrEqual(6);
+    expect([...psns]).toEqual([...psns].map((_, index) => (localPsn + index) % 2 ** 24));
   });
 });
