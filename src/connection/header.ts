@@ -27,8 +27,6 @@ export const MessageType = {
   rendezvousDone: 9,
 } as const;
 
-export type MessageTypeCode = (typeof MessageType)[keyof typeof MessageType];
-
 const knownTypes: ReadonlySet<number> = new Set(Object.values(MessageType));
 
 /** Flag of `rendezvous`; word: method of a request. */

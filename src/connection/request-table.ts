@@ -89,17 +89,9 @@ export class RequestTable {
     return (this.#flagsOf(id) & QUEUED) !== 0;
   }
 
-  isSettled(id: number): boolean {
-    return (this.#flagsOf(id) & SETTLED) !== 0;
-  }
-
   /** True for a request that was sent and has no answer yet. */
   isAwaited(id: number): boolean {
     return (this.#flagsOf(id) & (USED | QUEUED | ANSWERED)) === USED;
-  }
-
-  isPulling(id: number): boolean {
-    return (this.#flagsOf(id) & PULLING) !== 0;
   }
 
   markSent(id: number): void {

@@ -42,6 +42,7 @@ export class WorkQueue {
    * one is due now and then. See `lastSignaled`.
    */
   push(ref: number, mustSignal: boolean): number {
+    if (this.room === 0) throw new Error('the send queue is full: its users keep to less');
     this.#refs[this.#head & this.#mask] = ref;
     const id = this.#head & SEQUENCE_MASK;
     this.#head++;

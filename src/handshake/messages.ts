@@ -44,7 +44,6 @@ const endpoint = z.object({
   maxRdAtomic: unsigned(255),
   maxDestRdAtomic: unsigned(255),
 });
-export type EndpointMessage = z.infer<typeof endpoint>;
 
 export const limits = {
   slots: { min: 1, max: 4096 },

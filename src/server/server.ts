@@ -9,7 +9,7 @@ import { VerbenaError, cleanupError, messageOf, toVerbenaError } from '../errors
 import { PsnSet } from '../handshake/psn.js';
 import { serverTlsOptions } from '../handshake/tls.js';
 import type { NativePollGroupStats } from '../native/addon.js';
-import type { PortChoice } from '../rdma/addressing.js';
+import { gidText, type GidChoice, type PortChoice } from '../rdma/addressing.js';
 import type { BufferPoolStats } from '../rdma/buffer-pool.js';
 import { acquireDevice, type Device, type DeviceLease } from '../rdma/device.js';
 import type { ResourceRecord } from '../rdma/registry.js';
@@ -37,6 +37,9 @@ export interface ServerEvents {
 
 export interface ServerSnapshot {
   readonly device: string;
+  /** Port of the device, the address that clients of any family are first offered, and why that. */
+  readonly port: number;
+  readonly gid: { readonly index: number; readonly address: string; readonly reason: string };
   readonly state: ServerState;
   /** Clients that this configuration and this device allow. */
   readonly capacity: number;
@@ -119,6 +122,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
   readonly #device: Device;
   readonly #options: ResolvedServerOptions;
   readonly #host: SessionHost;
+  readonly #gid: GidChoice;
   readonly #listener: Listener;
   /** Being set up, and set up. */
   readonly #pending = new Set<ServerSession>();
@@ -138,7 +142,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
     this.#options = options;
     const port = lease.device.choosePort(options.devicePort);
     // Fails now rather than at the first client, when there is no address at all.
-    lease.device.chooseGid(port.port, { index: options.gidIndex });
+    this.#gid = lease.device.chooseGid(port.port, { index: options.gidIndex });
     this.#host = this.#makeHost(port);
     this.#listener = new Listener({
       tls: serverTlsOptions({
@@ -190,6 +194,12 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
     const { registry } = this.#device;
     return {
       device: this.deviceName,
+      port: this.#host.port.port,
+      gid: {
+        index: this.#gid.index,
+        address: gidText(this.#gid.gid),
+        reason: this.#gid.reason,
+      },
       state: this.#state,
       capacity: this.capacity,
       sessions: [...this.#sessions].map((session) => ({

@@ -70,6 +70,14 @@ describe('WorkQueue', () => {
     expect(signals).toEqual([false, false, false, true, false, false, false, true]);
   });
 
+  it('never holds more than its depth', () => {
+    const queue = new WorkQueue(2, 1);
+    queue.push(0, false);
+    queue.push(0, false);
+    expect(() => queue.push(0, false)).toThrow('full');
+    expect(queue.outstanding).toBe(2);
+  });
+
   it('knows no identifier that is not outstanding', () => {
     const queue = new WorkQueue(4, 1);
     const recorder = new Recorder();
