@@ -101,7 +101,7 @@ describe('verbena demo', () => {
   });
 
   it.each(moments)('reports a client killed %s; the others finish', async (_, moment) => {
-    await using demo = verbena(['demo', '--clients', '4', '--requests', '4000', '--json']);
+    await using demo = verbena(['demo', '--clients', '4', '--requests', '1000', '--json']);
     const family = new Family(demo);
     const client = await childNamed(demo, 'client-process');
     await moment(demo);
