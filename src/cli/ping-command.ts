@@ -79,6 +79,8 @@ async function pingAll(
 ): Promise<Tally> {
   const tally: Tally = { sent: 0, latenciesUs: [], errors: [] };
   const payload = new Uint8Array(options.size);
+  let ending = 'the connection is closed';
+  connection.once('close', ({ message }) => (ending = message));
   while (tally.sent < options.count && !stop.aborted && connection.isOpen) {
     if (tally.sent > 0 && options.interval > 0) {
       // Interrupted, the sleep rejects.
@@ -94,6 +96,10 @@ async function pingAll(
       tally.errors.push(messageOf(error));
       show(`seq=${tally.sent} failed: ${messageOf(error)}`);
     }
+  }
+  if (tally.sent < options.count && !stop.aborted) {
+    tally.errors.push(ending);
+    show(`stopped: ${ending}`);
   }
   return tally;
 }
@@ -135,7 +141,7 @@ function summary(
   );
 }
 
-/** Resolves with the exit code: 0 when every request was answered. */
+/** Resolves with the exit code: 0 when every request was answered, until the user had enough. */
 export async function pingCommand(target: string, options: PingOptions): Promise<number> {
   const stop = new AbortController();
   const onSignal = (signal: NodeJS.Signals): void => {
@@ -161,7 +167,7 @@ export async function pingCommand(target: string, options: PingOptions): Promise
     } else {
       process.stdout.write(summary(target, figures));
     }
-    return figures.sent === figures.received ? ExitCode.ok : ExitCode.failure;
+    return figures.errors.length === 0 ? ExitCode.ok : ExitCode.failure;
   } finally {
     process.off('SIGINT', onSignal);
     process.off('SIGTERM', onSignal);

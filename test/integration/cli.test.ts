@@ -111,7 +111,9 @@ describe('serve', () => {
     server.child.kill('SIGTERM');
     expect((await server.ended).code).toBe(0);
     expect(server.stderr).toMatch(/"stopped"/);
-    expect((await client.ended).code).not.toBeNull();
+    const { code, stdout } = await client.ended;
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/stopped: .+\n[\s\S]*0% lost/);
   });
 });
 
