@@ -149,7 +149,7 @@ void Engine::enter_rts(QueuePair& qp) {
 void Engine::reset(QueuePair& qp) {
   release_path(qp);
   qp.send_queue.clear();
-  qp.receive_queue.clear();
+  qp.own_receives.clear();
   qp.requester = {};
   qp.responder = {};
   qp.attributes = {};
@@ -166,13 +166,15 @@ void Engine::enter_error(QueuePair& qp) {
 }
 
 void Engine::flush_receives(QueuePair& qp) {
-  while (!qp.receive_queue.empty()) {
-    ibv_wc completion{};
-    completion.wr_id = qp.receive_queue.front().id;
-    completion.status = IBV_WC_WR_FLUSH_ERR;
-    completion.opcode = IBV_WC_RECV;
-    qp.receive_queue.pop();
-    push_completion(qp, *qp.options.recv_cq, completion, true);
+  if (qp.responder.receive_taken) complete_receive(qp, IBV_WC_WR_FLUSH_ERR);
+  if (qp.options.srq != nullptr) {
+    // What is left in a shared queue goes to others; the program learns that none will come here.
+    events_.on_qp_event(qp, IBV_EVENT_QP_LAST_WQE_REACHED);
+    return;
+  }
+  while (!qp.own_receives.empty()) {
+    take_receive(qp);
+    complete_receive(qp, IBV_WC_WR_FLUSH_ERR);
   }
 }
 
@@ -196,8 +198,8 @@ void Engine::check_drained(QueuePair& qp) {
 }
 
 int Engine::post_receive(QueuePair& qp, const ibv_recv_wr& request) {
-  if (qp.state == IBV_QPS_RESET) return EINVAL;
-  const int error = qp.receive_queue.post(request);
+  if (qp.state == IBV_QPS_RESET || qp.options.srq != nullptr) return EINVAL;
+  const int error = qp.own_receives.post(request);
   if (error == 0 && qp.state == IBV_QPS_ERR) flush_receives(qp);
   return error;
 }

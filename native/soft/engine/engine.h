@@ -108,7 +108,9 @@ class Engine {
   void execute_atomic(QueuePair& qp, const wire::Packet& packet);
   bool scatter(std::span<const ibv_sge> sges, uint32_t pd, uint32_t offset,
                std::span<const std::byte> bytes);
-  void complete_receive(QueuePair& qp, const wire::Packet& packet, ibv_wc_opcode opcode);
+  void take_receive(QueuePair& qp);
+  void complete_receive(QueuePair& qp, ibv_wc_status status);
+  void complete_message(QueuePair& qp, const wire::Packet& packet, ibv_wc_opcode opcode);
   void finish_request(QueuePair& qp, const wire::Packet& packet, uint32_t psns);
   void queue_ack(QueuePair& qp, uint32_t psn, uint8_t syndrome);
   void reject(QueuePair& qp, const wire::Packet& packet, uint8_t syndrome, ibv_wc_status status);

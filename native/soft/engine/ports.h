@@ -18,6 +18,7 @@ constexpr TimeNs kNever = std::numeric_limits<TimeNs>::max();
 
 class CompletionQueue;
 struct QueuePair;
+struct SharedReceiveQueue;
 
 class RandomSource {
  public:
@@ -40,6 +41,7 @@ class EventSink {
   virtual ~EventSink() = default;
   virtual void on_qp_event(QueuePair& qp, ibv_event_type event) = 0;
   virtual void on_cq_error(CompletionQueue& cq) = 0;
+  virtual void on_srq_limit(SharedReceiveQueue& srq) = 0;
 };
 
 // Called when an armed completion queue gets an entry; no completion queue lock is held.

@@ -98,6 +98,8 @@ struct Responder {
   bool nak_outstanding = false;  // silent until expected_psn arrives
 
   InboundMessage message = InboundMessage::kNone;
+  ReceiveRequest receive;      // of the current message
+  bool receive_taken = false;  // `receive` has not completed
   uint64_t received = 0;       // bytes of the current message
   uint64_t write_address = 0;  // of the next byte
   uint32_t write_rkey = 0;
@@ -118,13 +120,15 @@ struct QueuePairOptions {
   uint32_t max_inline;
   bool signal_all;
   void* owner;  // the verbs object around this queue pair
+  ibv_qp_type type = IBV_QPT_RC;
+  SharedReceiveQueue* srq = nullptr;  // instead of a receive queue of its own
 };
 
 struct QueuePair {
   explicit QueuePair(const QueuePairOptions& from)
       : options(from),
         send_queue(from.max_send_wr, from.max_send_sge, from.max_inline),
-        receive_queue(from.max_recv_wr, from.max_recv_sge) {}
+        own_receives(from.max_recv_wr, from.max_recv_sge) {}
 
   QueuePairOptions options;
   uint32_t qpn = 0;
@@ -135,7 +139,7 @@ struct QueuePair {
   PeerPath* path = nullptr;
 
   SendQueue send_queue;
-  ReceiveQueue receive_queue;
+  ReceiveQueue own_receives;
   Requester requester;
   Responder responder;
 
@@ -145,6 +149,11 @@ struct QueuePair {
   bool communication_established = false;
   bool drain_event_wanted = false;
 
+  ReceiveQueue& receives() {
+    return options.srq == nullptr ? own_receives : options.srq->queue;
+  }
+  // The domain that the keys of receives belong to.
+  uint32_t receive_pd() const { return options.srq == nullptr ? options.pd : options.srq->pd; }
   bool accepts_requests() const {
     return state == IBV_QPS_RTR || state == IBV_QPS_RTS || state == IBV_QPS_SQD;
   }

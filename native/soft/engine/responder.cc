@@ -53,7 +53,7 @@ void Engine::on_request(QueuePair& qp, const wire::Packet& packet) {
 void Engine::execute(QueuePair& qp, const wire::Packet& packet) {
   const auto refuse = [&] { reject(qp, packet, wire::kNakInvalidRequest, IBV_WC_REM_INV_REQ_ERR); };
   if (!sequence_valid(qp, packet) || !operation_allowed(qp, packet)) return refuse();
-  if (takes_receive(packet) && qp.receive_queue.empty()) {
+  if (takes_receive(packet) && qp.receives().empty()) {
     ++counters_.rnr_naks_sent;
     qp.responder.nak_outstanding = true;
     return queue_ack(qp, packet.psn(), wire::rnr_syndrome(qp.attributes.min_rnr_timer));
@@ -107,17 +107,18 @@ void Engine::execute_send(QueuePair& qp, const wire::Packet& packet) {
   if (packet.has(OpcodeFlag::kStart)) {
     responder.message = InboundMessage::kSend;
     responder.received = 0;
+    take_receive(qp);
   }
   const auto bytes = packet.payload();
-  if (responder.received + bytes.size() > qp.receive_queue.front().capacity) {
+  if (responder.received + bytes.size() > responder.receive.capacity) {
     return reject(qp, packet, wire::kNakInvalidRequest, IBV_WC_LOC_LEN_ERR);
   }
-  if (!scatter(qp.receive_queue.front_sges(), qp.options.pd,
+  if (!scatter(responder.receive.sges, qp.receive_pd(),
                static_cast<uint32_t>(responder.received), bytes)) {
     return reject(qp, packet, wire::kNakRemoteOperational, IBV_WC_LOC_PROT_ERR);
   }
   responder.received += bytes.size();
-  if (packet.has(OpcodeFlag::kEnd)) complete_receive(qp, packet, IBV_WC_RECV);
+  if (packet.has(OpcodeFlag::kEnd)) complete_message(qp, packet, IBV_WC_RECV);
   finish_request(qp, packet, 1);
 }
 
@@ -146,7 +147,10 @@ void Engine::execute_write(QueuePair& qp, const wire::Packet& packet) {
   responder.received += bytes.size();
   responder.write_address += bytes.size();
   responder.write_remaining -= static_cast<uint32_t>(bytes.size());
-  if (packet.has(OpcodeFlag::kImm)) complete_receive(qp, packet, IBV_WC_RECV_RDMA_WITH_IMM);
+  if (packet.has(OpcodeFlag::kImm)) {
+    take_receive(qp);
+    complete_message(qp, packet, IBV_WC_RECV_RDMA_WITH_IMM);
+  }
   finish_request(qp, packet, 1);
 }
 
@@ -229,9 +233,28 @@ bool Engine::scatter(std::span<const ibv_sge> sges, uint32_t pd, uint32_t offset
   return bytes.empty();
 }
 
-void Engine::complete_receive(QueuePair& qp, const wire::Packet& packet, ibv_wc_opcode opcode) {
+void Engine::take_receive(QueuePair& qp) {
+  qp.receives().take(qp.responder.receive);
+  qp.responder.receive_taken = true;
+  SharedReceiveQueue* srq = qp.options.srq;
+  if (srq == nullptr || srq->queue.waiting() >= srq->limit) return;
+  srq->limit = 0;
+  events_.on_srq_limit(*srq);
+}
+
+// Completes the receive that was taken.
+void Engine::complete_receive(QueuePair& qp, ibv_wc_status status) {
   ibv_wc completion{};
-  completion.wr_id = qp.receive_queue.front().id;
+  completion.wr_id = qp.responder.receive.id;
+  completion.status = status;
+  completion.opcode = IBV_WC_RECV;
+  qp.responder.receive_taken = false;
+  push_completion(qp, *qp.options.recv_cq, completion, true);
+}
+
+void Engine::complete_message(QueuePair& qp, const wire::Packet& packet, ibv_wc_opcode opcode) {
+  ibv_wc completion{};
+  completion.wr_id = qp.responder.receive.id;
   completion.status = IBV_WC_SUCCESS;
   completion.opcode = opcode;
   completion.byte_len = static_cast<uint32_t>(qp.responder.received);
@@ -240,7 +263,7 @@ void Engine::complete_receive(QueuePair& qp, const wire::Packet& packet, ibv_wc_
     completion.wc_flags = IBV_WC_WITH_IMM;
     completion.imm_data = packet.imm_be();
   }
-  qp.receive_queue.pop();
+  qp.responder.receive_taken = false;
   push_completion(qp, *qp.options.recv_cq, completion, packet.solicited());
 }
 
@@ -290,15 +313,7 @@ void Engine::reject(QueuePair& qp, const wire::Packet& packet, uint8_t syndrome,
       ++counters_.remote_operational_naks_sent;
   }
   queue_ack(qp, packet.psn(), syndrome);
-  const bool receive_in_use = qp.responder.message == InboundMessage::kSend;
-  if (receive_in_use && status != IBV_WC_SUCCESS && !qp.receive_queue.empty()) {
-    ibv_wc completion{};
-    completion.wr_id = qp.receive_queue.front().id;
-    completion.status = status;
-    completion.opcode = IBV_WC_RECV;
-    qp.receive_queue.pop();
-    push_completion(qp, *qp.options.recv_cq, completion, true);
-  }
+  if (qp.responder.receive_taken && status != IBV_WC_SUCCESS) complete_receive(qp, status);
   events_.on_qp_event(
       qp, syndrome == wire::kNakRemoteAccess ? IBV_EVENT_QP_ACCESS_ERR : IBV_EVENT_QP_REQ_ERR);
   enter_error(qp);

@@ -1,4 +1,4 @@
-// Posting of receive requests.
+// Posting and taking of receive requests.
 #include "soft/engine/work_queue.h"
 
 #include <algorithm>
@@ -9,12 +9,21 @@ namespace verbena::engine {
 int ReceiveQueue::post(const ibv_recv_wr& request) {
   if (full()) return ENOMEM;
   if (request.num_sge < 0 || static_cast<uint32_t>(request.num_sge) > max_sge_) return EINVAL;
-  ReceiveRequest& slot = requests_[tail_ % depth_];
-  slot = {request.wr_id, static_cast<uint32_t>(request.num_sge), 0};
-  for (int i = 0; i < request.num_sge; ++i) slot.capacity += request.sg_list[i].length;
+  Slot& slot = slots_[tail_ % depth_];
+  slot = {request.wr_id, static_cast<uint32_t>(request.num_sge)};
   std::copy_n(request.sg_list, slot.sge_count, &sges_[(tail_ % depth_) * max_sge_]);
   ++tail_;
   return 0;
+}
+
+void ReceiveQueue::take(ReceiveRequest& to) {
+  const Slot& slot = slots_[head_ % depth_];
+  const ibv_sge* sges = &sges_[(head_ % depth_) * max_sge_];
+  to.id = slot.id;
+  to.sges.assign(sges, sges + slot.sge_count);
+  to.capacity = 0;
+  for (const ibv_sge& sge : to.sges) to.capacity += sge.length;
+  ++head_;
 }
 
 }  // namespace verbena::engine

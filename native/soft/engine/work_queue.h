@@ -78,37 +78,48 @@ class SendQueue {
 };
 
 struct ReceiveRequest {
-  uint64_t id;
-  uint32_t sge_count;
-  uint64_t capacity;  // bytes, over all of its scatter list
+  uint64_t id = 0;
+  uint64_t capacity = 0;  // bytes, over all of its scatter list
+  std::vector<ibv_sge> sges;
 };
 
 class ReceiveQueue {
  public:
   ReceiveQueue(uint32_t depth, uint32_t max_sge)
-      : depth_(depth), max_sge_(max_sge), requests_(depth), sges_(size_t{depth} * max_sge) {}
+      : depth_(depth), max_sge_(max_sge), slots_(depth), sges_(size_t{depth} * max_sge) {}
 
   uint32_t depth() const { return depth_; }
   uint32_t max_sge() const { return max_sge_; }
   bool full() const { return tail_ - head_ == depth_; }
   bool empty() const { return tail_ == head_; }
+  uint32_t waiting() const { return static_cast<uint32_t>(tail_ - head_); }
 
   // 0 or an errno value.
   int post(const ibv_recv_wr& request);
-  const ReceiveRequest& front() const { return requests_[head_ % depth_]; }
-  std::span<const ibv_sge> front_sges() const {
-    return {&sges_[(head_ % depth_) * max_sge_], front().sge_count};
-  }
-  void pop() { ++head_; }
+  // Moves the oldest request into `to`. The queue must not be empty.
+  void take(ReceiveRequest& to);
   void clear() { head_ = tail_; }
 
  private:
+  struct Slot {
+    uint64_t id;
+    uint32_t sge_count;
+  };
+
   uint32_t depth_;
   uint32_t max_sge_;
   uint64_t head_ = 0;
   uint64_t tail_ = 0;
-  std::vector<ReceiveRequest> requests_;
+  std::vector<Slot> slots_;
   std::vector<ibv_sge> sges_;
+};
+
+// A receive queue that many queue pairs take from.
+struct SharedReceiveQueue {
+  uint32_t pd;
+  ReceiveQueue queue;
+  uint32_t limit;  // raises one event when fewer are waiting; 0 when it is not armed
+  void* owner;     // the verbs object around this queue
 };
 
 }  // namespace verbena::engine

@@ -125,7 +125,9 @@ class Host : public engine::EventSink, private engine::PacketSink {
 
   engine::Counters counters;
   std::vector<QpEvent> events;
+  void on_srq_limit(engine::SharedReceiveQueue&) override { ++srq_limits; }
   int cq_errors = 0;
+  int srq_limits = 0;
 
  private:
   std::byte* reserve(const Address& destination, size_t bytes) override {
