@@ -33,6 +33,9 @@ namespace verbena::engine {
   X(bad_peer)                     \
   X(bad_pkey)                     \
   X(bad_state)                    \
+  X(bad_transport)                \
+  X(bad_qkey)                     \
+  X(unreliable_drops)             \
   X(cq_overflows)                 \
   X(socket_drops)                 \
   X(send_failures)                \

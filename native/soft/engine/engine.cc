@@ -126,7 +126,8 @@ int Engine::modify_qp(QueuePair& qp, const ibv_qp_attr& attributes, int mask) {
 }
 
 void Engine::enter_rtr(QueuePair& qp) {
-  qp.mtu = wire::mtu_bytes(qp.attributes.path_mtu);
+  const bool datagrams = qp.options.type == IBV_QPT_UD;
+  qp.mtu = datagrams ? options_.port_mtu : wire::mtu_bytes(qp.attributes.path_mtu);
   qp.responder = {};
   qp.responder.expected_psn = qp.attributes.rq_psn;
   qp.communication_established = false;
@@ -218,15 +219,22 @@ void Engine::on_packet(TimeNs now, const wire::Address& source, std::span<const 
     return;
   }
   QueuePair& qp = **found;
-  if (qp.path == nullptr || !(qp.path->address == source)) {
-    ++counters_.bad_peer;
+  if (packet->info().transport != qp.transport()) {
+    ++counters_.bad_transport;
     return;
   }
   if (!pkey_matches(packet->pkey())) {
     ++counters_.bad_pkey;
     return;
   }
-  if (packet->has(wire::OpcodeFlag::kRequest)) {
+  if (qp.options.type == IBV_QPT_UD) return on_datagram(qp, source, *packet);
+  if (qp.path == nullptr || !(qp.path->address == source)) {
+    ++counters_.bad_peer;
+    return;
+  }
+  if (!qp.reliable()) {
+    on_unreliable_request(qp, *packet);
+  } else if (packet->has(wire::OpcodeFlag::kRequest)) {
     on_request(qp, *packet);
   } else {
     on_response(now, qp, *packet);
@@ -271,7 +279,9 @@ bool Engine::transmit(TimeNs now, PacketSink& sink) {
     const uint32_t turn = std::min(budget, kTurnBudget);
     uint32_t left = turn;
     const bool more_responses = transmit_responses(qp, sink, left);
-    const bool more_requests = transmit_requests(now, qp, sink, left);
+    const bool more_requests = qp.options.type == IBV_QPT_UD
+                                   ? transmit_datagrams(qp, sink, left)
+                                   : transmit_requests(now, qp, sink, left);
     budget -= turn - left;
     if (more_responses || more_requests) make_ready(qp);
     schedule(qp);

@@ -24,6 +24,10 @@ struct EngineOptions {
   // Bytes that may be in flight to one address. What the receive buffer of a peer's socket holds is
   // not known; that of our own is the best guess.
   uint64_t peer_window_bytes;
+  // Of the device: the address in the header that a received datagram is shown with, and the
+  // longest datagram.
+  wire::Address address = {};
+  uint32_t port_mtu = wire::kMaxMtuBytes;
 };
 
 class Engine {
@@ -42,7 +46,8 @@ class Engine {
   // here. 0 or an errno value; on failure nothing has changed.
   int modify_qp(QueuePair& qp, const ibv_qp_attr& attributes, int mask);
   // One request each. 0 or an errno value.
-  int post_send(QueuePair& qp, const ibv_send_wr& request);
+  // `destination` is the address of a datagram's address handle.
+  int post_send(QueuePair& qp, const ibv_send_wr& request, const wire::Address& destination = {});
   int post_receive(QueuePair& qp, const ibv_recv_wr& request);
 
   // `bytes` is a UDP payload whose ICRC was checked and cut off.
@@ -123,6 +128,14 @@ class Engine {
   void send_ack(QueuePair& qp, const Response& response, PacketSink& sink);
   void send_atomic_response(QueuePair& qp, const Response& response, PacketSink& sink);
   bool send_read_response(QueuePair& qp, Response& response, PacketSink& sink);
+
+  // --- unreliable.cc: what unreliable connections and datagrams do otherwise
+  void on_unreliable_request(QueuePair& qp, const wire::Packet& packet);
+  void abandon_message(QueuePair& qp);
+  bool transmit_datagrams(QueuePair& qp, PacketSink& sink, uint32_t& budget);
+  bool send_datagram(QueuePair& qp, PacketSink& sink);
+  void on_datagram(QueuePair& qp, const wire::Address& source, const wire::Packet& packet);
+  void receive_datagram(QueuePair& qp, const wire::Address& source, const wire::Packet& packet);
 
   // --- engine.cc: queue pairs, timers, scheduling
   void enter_error(QueuePair& qp);

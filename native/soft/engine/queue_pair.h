@@ -10,6 +10,7 @@
 #include "soft/engine/completion_queue.h"
 #include "soft/engine/ports.h"
 #include "soft/engine/work_queue.h"
+#include "soft/wire/opcode.h"
 #include "soft/wire/psn.h"
 
 namespace verbena::engine {
@@ -149,9 +150,13 @@ struct QueuePair {
   bool communication_established = false;
   bool drain_event_wanted = false;
 
-  ReceiveQueue& receives() {
-    return options.srq == nullptr ? own_receives : options.srq->queue;
+  wire::Transport transport() const {
+    if (options.type == IBV_QPT_UD) return wire::Transport::kUnreliableDatagram;
+    return options.type == IBV_QPT_UC ? wire::Transport::kUnreliableConnection
+                                      : wire::Transport::kReliableConnection;
   }
+  bool reliable() const { return options.type == IBV_QPT_RC; }
+  ReceiveQueue& receives() { return options.srq == nullptr ? own_receives : options.srq->queue; }
   // The domain that the keys of receives belong to.
   uint32_t receive_pd() const { return options.srq == nullptr ? options.pd : options.srq->pd; }
   bool accepts_requests() const {

@@ -62,16 +62,18 @@ Opcode data_opcode(const SendRequest& request, bool first, bool last) {
   return Opcode::kWriteMiddle;
 }
 
-bool opcode_supported(ibv_wr_opcode opcode) {
+bool opcode_supported(ibv_qp_type type, ibv_wr_opcode opcode) {
   switch (opcode) {
     case IBV_WR_SEND:
     case IBV_WR_SEND_WITH_IMM:
+      return true;
     case IBV_WR_RDMA_WRITE:
     case IBV_WR_RDMA_WRITE_WITH_IMM:
+      return type != IBV_QPT_UD;
     case IBV_WR_RDMA_READ:
     case IBV_WR_ATOMIC_CMP_AND_SWP:
     case IBV_WR_ATOMIC_FETCH_AND_ADD:
-      return true;
+      return type == IBV_QPT_RC;
     default:
       return false;
   }
@@ -80,13 +82,13 @@ bool opcode_supported(ibv_wr_opcode opcode) {
 // 0 or an errno value; fills `length`.
 int check_post(const QueuePair& qp, const ibv_send_wr& request, uint64_t& length) {
   constexpr uint64_t kLargestMessage = uint64_t{1} << 30;
-  if (!opcode_supported(request.opcode)) return EINVAL;
+  if (!opcode_supported(qp.options.type, request.opcode)) return EINVAL;
   if (request.num_sge < 0 || static_cast<uint32_t>(request.num_sge) > qp.send_queue.max_sge()) {
     return EINVAL;
   }
   length = 0;
   for (int i = 0; i < request.num_sge; ++i) length += request.sg_list[i].length;
-  if (length > kLargestMessage) return EINVAL;
+  if (length > (qp.options.type == IBV_QPT_UD ? qp.mtu : kLargestMessage)) return EINVAL;
   const bool atomic =
       request.opcode == IBV_WR_ATOMIC_CMP_AND_SWP || request.opcode == IBV_WR_ATOMIC_FETCH_AND_ADD;
   if (atomic && length != sizeof(uint64_t)) return EINVAL;
@@ -123,12 +125,18 @@ void store_request(SendQueue& queue, const ibv_send_wr& from, uint32_t length) {
 
 }  // namespace
 
-int Engine::post_send(QueuePair& qp, const ibv_send_wr& request) {
+int Engine::post_send(QueuePair& qp, const ibv_send_wr& request, const wire::Address& destination) {
   if (qp.state != IBV_QPS_RTS && qp.state != IBV_QPS_SQD && qp.state != IBV_QPS_ERR) return EINVAL;
   if (qp.send_queue.full()) return ENOMEM;
   uint64_t length = 0;
   if (const int error = check_post(qp, request, length); error != 0) return error;
   store_request(qp.send_queue, request, static_cast<uint32_t>(length));
+  if (qp.options.type == IBV_QPT_UD) {
+    SendRequest& stored = qp.send_queue.at(qp.send_queue.tail());
+    stored.destination = destination;
+    stored.remote_qpn = request.wr.ud.remote_qpn;
+    stored.remote_qkey = request.wr.ud.remote_qkey;
+  }
   qp.send_queue.push();
   if (qp.state == IBV_QPS_ERR) {
     complete_send(qp, IBV_WC_WR_FLUSH_ERR);
@@ -165,6 +173,7 @@ bool Engine::transmit_requests(TimeNs now, QueuePair& qp, PacketSink& sink, uint
     if (packets == 0) return false;
     --budget;
     note_sent(now, qp, packets);
+    if (!qp.reliable()) acknowledge_until(now, qp, requester.send_psn);
     if (requester.send_psn == wire::psn_add(request.last_psn, 1)) ++requester.cursor;
   }
   return false;
@@ -203,6 +212,7 @@ bool Engine::window_open(QueuePair& qp) {
 
 // Asks at the end of what can be sent now, and every so often before.
 bool Engine::wants_ack_now(QueuePair& qp, const SendRequest& request) {
+  if (!qp.reliable()) return false;
   const Requester& requester = qp.requester;
   const bool last_packet = requester.send_psn == request.last_psn;
   if (last_packet && requester.cursor + 1 == qp.send_queue.tail()) return true;
@@ -283,7 +293,8 @@ bool Engine::send_data(QueuePair& qp, uint64_t number, uint32_t psn, bool ack_re
     return false;
   }
   const bool last = psn == request.last_psn;
-  const Opcode opcode = data_opcode(request, psn == request.first_psn, last);
+  const Opcode opcode =
+      wire::with_transport(data_opcode(request, psn == request.first_psn, last), qp.transport());
   const wire::OpcodeInfo& info = wire::opcode_info(opcode);
   const uint32_t pad = wire::pad_bytes(bytes);
   const uint32_t total = info.header_bytes + bytes + pad;

@@ -53,7 +53,8 @@ void Engine::on_request(QueuePair& qp, const wire::Packet& packet) {
 void Engine::execute(QueuePair& qp, const wire::Packet& packet) {
   const auto refuse = [&] { reject(qp, packet, wire::kNakInvalidRequest, IBV_WC_REM_INV_REQ_ERR); };
   if (!sequence_valid(qp, packet) || !operation_allowed(qp, packet)) return refuse();
-  if (takes_receive(packet) && qp.receives().empty()) {
+  if (takes_receive(packet) && !qp.responder.receive_taken && qp.receives().empty()) {
+    if (!qp.reliable()) return abandon_message(qp);
     ++counters_.rnr_naks_sent;
     qp.responder.nak_outstanding = true;
     return queue_ack(qp, packet.psn(), wire::rnr_syndrome(qp.attributes.min_rnr_timer));
@@ -107,14 +108,14 @@ void Engine::execute_send(QueuePair& qp, const wire::Packet& packet) {
   if (packet.has(OpcodeFlag::kStart)) {
     responder.message = InboundMessage::kSend;
     responder.received = 0;
-    take_receive(qp);
+    if (!responder.receive_taken) take_receive(qp);
   }
   const auto bytes = packet.payload();
   if (responder.received + bytes.size() > responder.receive.capacity) {
     return reject(qp, packet, wire::kNakInvalidRequest, IBV_WC_LOC_LEN_ERR);
   }
-  if (!scatter(responder.receive.sges, qp.receive_pd(),
-               static_cast<uint32_t>(responder.received), bytes)) {
+  if (!scatter(responder.receive.sges, qp.receive_pd(), static_cast<uint32_t>(responder.received),
+               bytes)) {
     return reject(qp, packet, wire::kNakRemoteOperational, IBV_WC_LOC_PROT_ERR);
   }
   responder.received += bytes.size();
@@ -148,7 +149,7 @@ void Engine::execute_write(QueuePair& qp, const wire::Packet& packet) {
   responder.write_address += bytes.size();
   responder.write_remaining -= static_cast<uint32_t>(bytes.size());
   if (packet.has(OpcodeFlag::kImm)) {
-    take_receive(qp);
+    if (!responder.receive_taken) take_receive(qp);
     complete_message(qp, packet, IBV_WC_RECV_RDMA_WITH_IMM);
   }
   finish_request(qp, packet, 1);
@@ -281,6 +282,7 @@ void Engine::finish_request(QueuePair& qp, const wire::Packet& packet, uint32_t 
 // The newest acknowledge or NAK stands for one that waits before it: it acknowledges all that the
 // older one did.
 void Engine::queue_ack(QueuePair& qp, uint32_t psn, uint8_t syndrome) {
+  if (!qp.reliable()) return;
   auto& responses = qp.responder.responses;
   const bool replaces = !responses.empty() && responses.back().kind == Response::Kind::kAck &&
                         responses.back().syndrome == wire::kAckNoCredits;
@@ -302,6 +304,7 @@ void Engine::queue_ack(QueuePair& qp, uint32_t psn, uint8_t syndrome) {
 // unless that is success, and the queue pair fails (IBTA volume 1, 9.9.3.1, class C and J errors).
 void Engine::reject(QueuePair& qp, const wire::Packet& packet, uint8_t syndrome,
                     ibv_wc_status status) {
+  if (!qp.reliable()) return abandon_message(qp);
   switch (syndrome) {
     case wire::kNakInvalidRequest:
       ++counters_.invalid_request_naks_sent;

@@ -9,6 +9,8 @@
 #include <span>
 #include <vector>
 
+#include "soft/wire/address.h"
+
 namespace verbena::engine {
 
 struct SendRequest {
@@ -22,6 +24,10 @@ struct SendRequest {
   uint32_t rkey;
   uint64_t compare_add;
   uint64_t swap;
+  // Datagrams only.
+  wire::Address destination;
+  uint32_t remote_qpn;
+  uint32_t remote_qkey;
   // Assigned when the first packet is sent.
   uint32_t first_psn;
   uint32_t last_psn;

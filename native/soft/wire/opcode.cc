@@ -18,6 +18,7 @@ constexpr uint8_t header_bytes(uint16_t flags) {
   add(kAtomicEth, kAtomicEthBytes);
   add(kAtomicAckEth, kAtomicAckEthBytes);
   add(kImm, kImmBytes);
+  add(kDeth, kDethBytes);
   return static_cast<uint8_t>(bytes);
 }
 
@@ -56,11 +57,24 @@ constexpr std::array kRows = {
     Row{Opcode::kFetchAdd, "FETCH_ADD", kRequest | kAtomic | kStart | kEnd | kAtomicEth},
 };
 
+constexpr uint16_t kDatagram = kSendRequest | kStart | kEnd | kDeth;
+
 constexpr auto kTable = [] {
   std::array<OpcodeInfo, 256> table{};
+  const auto enter = [&table](Opcode opcode, const char* name, uint16_t flags,
+                              Transport transport) {
+    table[static_cast<uint8_t>(opcode)] = {name, flags, header_bytes(flags), transport};
+  };
   for (const Row& row : kRows) {
-    table[static_cast<uint8_t>(row.opcode)] = {row.name, row.flags, header_bytes(row.flags)};
+    enter(row.opcode, row.name, row.flags, Transport::kReliableConnection);
+    const bool unreliable = (row.flags & (kSend | kWrite)) != 0;
+    if (!unreliable) continue;
+    enter(with_transport(row.opcode, Transport::kUnreliableConnection), row.name, row.flags,
+          Transport::kUnreliableConnection);
   }
+  enter(Opcode::kDatagramSend, "UD_SEND_ONLY", kDatagram, Transport::kUnreliableDatagram);
+  enter(Opcode::kDatagramSendImm, "UD_SEND_ONLY_IMM", kDatagram | kImm,
+        Transport::kUnreliableDatagram);
   return table;
 }();
 

@@ -1,4 +1,4 @@
-// The BTH opcodes of the reliable connection service, and what each one carries (IBTA volume 1,
+// The BTH opcodes that the device takes, and what each one carries (IBTA volume 1,
 // table 38).
 #pragma once
 
@@ -28,7 +28,21 @@ enum class Opcode : uint8_t {
   kAtomicAcknowledge = 0x12,
   kCompareSwap = 0x13,
   kFetchAdd = 0x14,
+  // The unreliable connection's SENDs and WRITEs are these with the transport's bits.
+  kDatagramSend = 0x64,
+  kDatagramSendImm = 0x65,
 };
+
+// The top three bits of an opcode.
+enum class Transport : uint8_t {
+  kReliableConnection = 0x00,
+  kUnreliableConnection = 0x20,
+  kUnreliableDatagram = 0x60,
+};
+
+constexpr Opcode with_transport(Opcode reliable, Transport transport) {
+  return static_cast<Opcode>(static_cast<uint8_t>(reliable) | static_cast<uint8_t>(transport));
+}
 
 // A distinct type: a flag is never compared with an opcode by accident.
 enum class OpcodeFlag : uint16_t {
@@ -45,6 +59,7 @@ enum class OpcodeFlag : uint16_t {
   kAtomicEth = 1 << 10,
   kAtomicAckEth = 1 << 11,
   kImm = 1 << 12,
+  kDeth = 1 << 13,
 };
 
 constexpr uint16_t operator|(OpcodeFlag a, OpcodeFlag b) {
@@ -60,11 +75,13 @@ constexpr uint32_t kAethBytes = 4;
 constexpr uint32_t kAtomicEthBytes = 28;
 constexpr uint32_t kAtomicAckEthBytes = 8;
 constexpr uint32_t kImmBytes = 4;
+constexpr uint32_t kDethBytes = 8;
 
 struct OpcodeInfo {
   const char* name;
   uint16_t flags;
   uint8_t header_bytes;  // BTH and extension headers
+  Transport transport;
 
   constexpr bool has(OpcodeFlag flag) const { return (flags & static_cast<uint16_t>(flag)) != 0; }
 };

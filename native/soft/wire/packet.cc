@@ -23,6 +23,11 @@ Reth Packet::reth() const {
   return {load_be64(at), load_be32(at + 8), load_be32(at + 12)};
 }
 
+Deth Packet::deth() const {
+  const std::byte* at = &bytes_[kBthBytes];
+  return {load_be32(at), load_be24(at + 5)};
+}
+
 Aeth Packet::aeth() const {
   const std::byte* at = &bytes_[kBthBytes];
   return {static_cast<uint8_t>(at[0]), load_be24(at + 1)};
@@ -57,6 +62,12 @@ std::byte* write_reth(std::byte* to, const Reth& reth) {
   store_be32(to + 8, reth.rkey);
   store_be32(to + 12, reth.length);
   return to + kRethBytes;
+}
+
+std::byte* write_deth(std::byte* to, const Deth& deth) {
+  store_be32(to, deth.qkey);
+  store_be32(to + 4, deth.source_qpn);
+  return to + kDethBytes;
 }
 
 std::byte* write_aeth(std::byte* to, const Aeth& aeth) {

@@ -29,6 +29,12 @@ struct Reth {
   uint32_t length;
 };
 
+// Datagram extended transport header: who sends, and the key that lets it.
+struct Deth {
+  uint32_t qkey;
+  uint32_t source_qpn;
+};
+
 struct Aeth {
   uint8_t syndrome;
   uint32_t msn;
@@ -62,6 +68,7 @@ class Packet {
 
   // Each of these only where info().has() the header; all follow the BTH in this order.
   Reth reth() const;
+  Deth deth() const;
   Aeth aeth() const;
   AtomicEth atomic_eth() const;
   uint64_t atomic_ack_original() const;
@@ -82,6 +89,7 @@ constexpr uint32_t pad_bytes(uint32_t payload_bytes) {
 // Each writes its header at `to` and returns the byte after it.
 std::byte* write_bth(std::byte* to, const Bth& bth);
 std::byte* write_reth(std::byte* to, const Reth& reth);
+std::byte* write_deth(std::byte* to, const Deth& deth);
 std::byte* write_aeth(std::byte* to, const Aeth& aeth);
 std::byte* write_atomic_eth(std::byte* to, const AtomicEth& atomic);
 std::byte* write_atomic_ack(std::byte* to, uint64_t original);
