@@ -173,8 +173,8 @@ bool Engine::transmit_requests(TimeNs now, QueuePair& qp, PacketSink& sink, uint
     if (packets == 0) return false;
     --budget;
     note_sent(now, qp, packets);
-    if (!qp.reliable()) acknowledge_until(now, qp, requester.send_psn);
     if (requester.send_psn == wire::psn_add(request.last_psn, 1)) ++requester.cursor;
+    if (!qp.reliable()) acknowledge_until(now, qp, requester.send_psn);
   }
   return false;
 }

@@ -180,6 +180,8 @@ struct PairOptions {
   bool signal_all = true;
   uint64_t seed = 1;
   uint64_t window_bytes = 1 << 20;
+  ibv_qp_type type = IBV_QPT_RC;
+  bool shared_receives = false;  // b takes from `Pair::srq`
   unsigned access = IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC;
 };
 
@@ -187,6 +189,7 @@ struct PairOptions {
 class Pair {
  public:
   static constexpr uint32_t kPd = 1;
+  static constexpr uint32_t kQkey = 0x1234;
 
   explicit Pair(const PairOptions& options = {})
       : options(options),
@@ -195,8 +198,8 @@ class Pair {
         b(network, Address::v4(10, 0, 0, 2), options.seed * 2 + 2, options.window_bytes),
         cq_a(options.cq_depth, nullptr, nullptr),
         cq_b(options.cq_depth, nullptr, nullptr) {
-    qp_a = create(a, cq_a);
-    qp_b = create(b, cq_b);
+    qp_a = create(a, cq_a, nullptr);
+    qp_b = create(b, cq_b, options.shared_receives ? &srq : nullptr);
     connect(a, *qp_a, options.psn_a, b, *qp_b, options.psn_b);
     connect(b, *qp_b, options.psn_b, a, *qp_a, options.psn_a);
   }
@@ -245,7 +248,7 @@ class Pair {
     request.sg_list = sges.data();
     request.num_sge = static_cast<int>(sges.size());
     if (adjust) adjust(request);
-    return a.engine().post_send(*qp_a, request);
+    return a.engine().post_send(*qp_a, request, b.address());
   }
 
   static void to_error(Host& host, QueuePair& qp) {
@@ -260,14 +263,16 @@ class Pair {
   Host b;
   CompletionQueue cq_a;
   CompletionQueue cq_b;
+  engine::SharedReceiveQueue srq{kPd, engine::ReceiveQueue(16, 4), 0, nullptr};
   QueuePair* qp_a;
   QueuePair* qp_b;
   TimeNs now = 0;
 
  private:
-  QueuePair* create(Host& host, CompletionQueue& cq) {
+  QueuePair* create(Host& host, CompletionQueue& cq, engine::SharedReceiveQueue* shared) {
     return host.engine().create_qp({kPd, &cq, &cq, options.depth, options.depth, 4, 4,
-                                    options.max_inline, options.signal_all, nullptr});
+                                    options.max_inline, options.signal_all, nullptr, options.type,
+                                    shared});
   }
 
   void connect(Host& host, QueuePair& qp, uint32_t psn, Host& peer, QueuePair& peer_qp,
@@ -276,8 +281,10 @@ class Pair {
     attributes.qp_state = IBV_QPS_INIT;
     attributes.port_num = 1;
     attributes.qp_access_flags = options.access;
-    host.engine().modify_qp(qp, attributes,
-                            IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS);
+    attributes.qkey = kQkey;
+    host.engine().modify_qp(
+        qp, attributes,
+        IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS | IBV_QP_QKEY);
     attributes.qp_state = IBV_QPS_RTR;
     attributes.path_mtu = options.mtu;
     attributes.dest_qp_num = peer_qp.qpn;
