@@ -32,6 +32,10 @@ ibv_wc_opcode completion_opcode(const SendRequest& request) {
       return IBV_WC_COMP_SWAP;
     case IBV_WR_ATOMIC_FETCH_AND_ADD:
       return IBV_WC_FETCH_ADD;
+    case IBV_WR_BIND_MW:
+      return IBV_WC_BIND_MW;
+    case IBV_WR_LOCAL_INV:
+      return IBV_WC_LOCAL_INV;
     default:
       return IBV_WC_SEND;
   }
@@ -110,6 +114,7 @@ bool Engine::acknowledge_until(TimeNs now, QueuePair& qp, uint32_t end_psn) {
     }
     advance_una(now, qp, wire::psn_add(request.last_psn, 1));
     complete_send(qp, IBV_WC_SUCCESS);
+    retire_local(qp);
   }
   return true;
 }
@@ -244,7 +249,9 @@ void Engine::on_read_response(TimeNs now, QueuePair& qp, const wire::Packet& pac
   }
   const bool last = psn == request.last_psn;
   advance_una(now, qp, wire::psn_add(psn, 1));
-  if (last) complete_send(qp, IBV_WC_SUCCESS);
+  if (!last) return;
+  complete_send(qp, IBV_WC_SUCCESS);
+  retire_local(qp);
 }
 
 void Engine::on_atomic_acknowledge(TimeNs now, QueuePair& qp, const wire::Packet& packet) {
@@ -262,6 +269,15 @@ void Engine::on_atomic_acknowledge(TimeNs now, QueuePair& qp, const wire::Packet
   }
   advance_una(now, qp, wire::psn_add(psn, 1));
   complete_send(qp, IBV_WC_SUCCESS);
+  retire_local(qp);
+}
+
+// Requests that were executed here complete as soon as all before them have.
+void Engine::retire_local(QueuePair& qp) {
+  while (qp.send_queue.head() < qp.requester.cursor &&
+         qp.send_queue.at(qp.send_queue.head()).is_local()) {
+    complete_send(qp, IBV_WC_SUCCESS);
+  }
 }
 
 bool Engine::scatter_response(QueuePair& qp, uint64_t number, uint32_t offset,

@@ -70,6 +70,7 @@ class Engine {
   bool transmit_requests(TimeNs now, QueuePair& qp, PacketSink& sink, uint32_t& budget);
   void start_request(QueuePair& qp);
   bool may_start(QueuePair& qp);
+  bool execute_local(QueuePair& qp);
   bool window_open(QueuePair& qp);
   uint32_t send_read(QueuePair& qp, const SendRequest& request, PacketSink& sink);
   uint32_t send_atomic(QueuePair& qp, const SendRequest& request, PacketSink& sink);
@@ -93,6 +94,7 @@ class Engine {
   void go_back(QueuePair& qp);
   void retry(TimeNs now, QueuePair& qp);
   void on_gap(TimeNs now, QueuePair& qp);
+  void retire_local(QueuePair& qp);
   void complete_send(QueuePair& qp, ibv_wc_status status);
   void fail_send(QueuePair& qp, uint64_t number, ibv_wc_status status);
   bool scatter_response(QueuePair& qp, uint64_t number, uint32_t offset,

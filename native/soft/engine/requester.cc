@@ -45,11 +45,15 @@ bool carries_imm(const SendRequest& request) {
 }
 
 bool is_send(const SendRequest& request) {
-  return request.opcode == IBV_WR_SEND || request.opcode == IBV_WR_SEND_WITH_IMM;
+  return request.opcode == IBV_WR_SEND || request.opcode == IBV_WR_SEND_WITH_IMM ||
+         request.opcode == IBV_WR_SEND_WITH_INV;
 }
 
 Opcode data_opcode(const SendRequest& request, bool first, bool last) {
   const bool imm = carries_imm(request);
+  if (request.opcode == IBV_WR_SEND_WITH_INV && last) {
+    return first ? Opcode::kSendOnlyInvalidate : Opcode::kSendLastInvalidate;
+  }
   if (is_send(request)) {
     if (first && last) return imm ? Opcode::kSendOnlyImm : Opcode::kSendOnly;
     if (first) return Opcode::kSendFirst;
@@ -73,6 +77,9 @@ bool opcode_supported(ibv_qp_type type, ibv_wr_opcode opcode) {
     case IBV_WR_RDMA_READ:
     case IBV_WR_ATOMIC_CMP_AND_SWP:
     case IBV_WR_ATOMIC_FETCH_AND_ADD:
+    case IBV_WR_SEND_WITH_INV:
+    case IBV_WR_BIND_MW:
+    case IBV_WR_LOCAL_INV:
       return type == IBV_QPT_RC;
     default:
       return false;
@@ -110,6 +117,16 @@ void store_request(SendQueue& queue, const ibv_send_wr& from, uint32_t length) {
   to.sge_count = static_cast<uint32_t>(from.num_sge);
   to.length = length;
   to.imm_be = from.imm_data;
+  to.invalidate_rkey = from.invalidate_rkey;
+  if (from.opcode == IBV_WR_BIND_MW) {
+    const ibv_mw_bind_info& info = from.bind_mw.bind_info;
+    to.binding = {from.bind_mw.mw->rkey,
+                  from.bind_mw.rkey,
+                  info.mr == nullptr ? 0 : info.mr->lkey,
+                  info.addr,
+                  info.length,
+                  static_cast<int>(info.mw_access_flags)};
+  }
   to.remote_address = atomic ? from.wr.atomic.remote_addr : from.wr.rdma.remote_addr;
   to.rkey = atomic ? from.wr.atomic.rkey : from.wr.rdma.rkey;
   to.compare_add = from.wr.atomic.compare_add;
@@ -158,6 +175,11 @@ bool Engine::transmit_requests(TimeNs now, QueuePair& qp, PacketSink& sink, uint
       if (!may_start(qp)) return false;
       start_request(qp);
     }
+    if (qp.send_queue.at(requester.cursor).is_local()) {
+      ++requester.cursor;
+      retire_local(qp);
+      continue;
+    }
     if (!window_open(qp)) return false;
     SendRequest& request = qp.send_queue.at(requester.cursor);
     const uint32_t psn = requester.send_psn;
@@ -184,6 +206,7 @@ bool Engine::may_start(QueuePair& qp) {
   if (qp.state != IBV_QPS_RTS) return false;  // a draining queue finishes what it began
   const SendRequest& request = qp.send_queue.at(requester.cursor);
   if ((request.flags & IBV_SEND_FENCE) != 0 && requester.unfinished_responses > 0) return false;
+  if (request.is_local()) return execute_local(qp);
   constexpr uint32_t kMostOutstanding = (1U << 23) - 1;
   const uint32_t outstanding = (requester.next_psn - requester.una_psn) & wire::kPsnMask;
   return outstanding + wire::packet_count(request.length, qp.mtu) <= kMostOutstanding;
@@ -192,11 +215,24 @@ bool Engine::may_start(QueuePair& qp) {
 void Engine::start_request(QueuePair& qp) {
   Requester& requester = qp.requester;
   SendRequest& request = qp.send_queue.at(requester.started++);
-  const uint32_t packets = request.is_atomic() ? 1 : wire::packet_count(request.length, qp.mtu);
+  uint32_t packets = request.is_atomic() ? 1 : wire::packet_count(request.length, qp.mtu);
+  if (request.is_local()) packets = 0;
   request.first_psn = requester.next_psn;
   request.last_psn = wire::psn_add(request.first_psn, packets - 1);
   requester.next_psn = wire::psn_add(request.first_psn, packets);
   if (request.wants_response()) ++requester.unfinished_responses;
+}
+
+// Binds or invalidates, once, before the request counts as started. One that cannot be executed
+// fails when it is the oldest.
+bool Engine::execute_local(QueuePair& qp) {
+  const uint64_t number = qp.requester.cursor;
+  const SendRequest& request = qp.send_queue.at(number);
+  const bool done = request.opcode == IBV_WR_BIND_MW
+                        ? memory_.bind_window(request.binding, qp.options.pd, qp.qpn) == 0
+                        : memory_.invalidate_window(request.invalidate_rkey, qp.options.pd);
+  if (!done && qp.send_queue.head() == number) fail_send(qp, number, IBV_WC_MW_BIND_ERR);
+  return done;
 }
 
 // A queue pair with nothing in flight may always send one packet, so that none is starved by the
@@ -215,7 +251,9 @@ bool Engine::wants_ack_now(QueuePair& qp, const SendRequest& request) {
   if (!qp.reliable()) return false;
   const Requester& requester = qp.requester;
   const bool last_packet = requester.send_psn == request.last_psn;
-  if (last_packet && requester.cursor + 1 == qp.send_queue.tail()) return true;
+  const uint64_t next = requester.cursor + 1;
+  const bool nothing_follows = next == qp.send_queue.tail() || qp.send_queue.at(next).is_local();
+  if (last_packet && nothing_follows) return true;
   if (last_packet && qp.path->in_flight_bytes * 2 > options_.peer_window_bytes) return true;
   const uint32_t interval = std::min(requester.window / 4, kAckRequestInterval);
   return requester.since_ack_request >= interval || qp.packets_in_flight() + 1 >= requester.window;
@@ -309,6 +347,7 @@ bool Engine::send_data(QueuePair& qp, uint64_t number, uint32_t psn, bool ack_re
   if (info.has(wire::OpcodeFlag::kReth)) {
     at = wire::write_reth(at, {request.remote_address, request.rkey, request.length});
   }
+  if (info.has(wire::OpcodeFlag::kIeth)) at = wire::write_ieth(at, request.invalidate_rkey);
   if (info.has(wire::OpcodeFlag::kImm)) at = wire::write_imm(at, request.imm_be);
   for (const auto piece : pieces_) at = std::copy(piece.begin(), piece.end(), at);
   std::fill_n(at, pad, std::byte{0});
@@ -323,8 +362,9 @@ void Engine::send_probe(QueuePair& qp, PacketSink& sink) {
   Requester& requester = qp.requester;
   if (requester.send_psn == requester.una_psn) return;
   const uint32_t psn = wire::psn_add(requester.send_psn, wire::kPsnMask);
-  uint64_t number = requester.cursor;
-  if (number == requester.started || wire::psn_diff(psn, qp.send_queue.at(number).first_psn) < 0) {
+  uint64_t number = std::min(requester.cursor, requester.started - 1);
+  while (qp.send_queue.at(number).is_local() ||
+         wire::psn_diff(psn, qp.send_queue.at(number).first_psn) < 0) {
     --number;
   }
   ++counters_.tail_probes;

@@ -118,6 +118,10 @@ void Engine::execute_send(QueuePair& qp, const wire::Packet& packet) {
                bytes)) {
     return reject(qp, packet, wire::kNakRemoteOperational, IBV_WC_LOC_PROT_ERR);
   }
+  if (packet.has(OpcodeFlag::kIeth) &&
+      !memory_.invalidate_window(packet.ieth_rkey(), qp.options.pd)) {
+    return reject(qp, packet, wire::kNakRemoteAccess, IBV_WC_WR_FLUSH_ERR);
+  }
   responder.received += bytes.size();
   if (packet.has(OpcodeFlag::kEnd)) complete_message(qp, packet, IBV_WC_RECV);
   finish_request(qp, packet, 1);
@@ -128,8 +132,9 @@ void Engine::execute_write(QueuePair& qp, const wire::Packet& packet) {
   const auto bytes = packet.payload();
   if (packet.has(OpcodeFlag::kStart)) {
     const wire::Reth reth = packet.reth();
-    if (reth.length > 0 && memory_.translate(reth.rkey, qp.options.pd, reth.address, reth.length,
-                                             IBV_ACCESS_REMOTE_WRITE) == nullptr) {
+    if (reth.length > 0 &&
+        memory_.translate_remote(reth.rkey, qp.options.pd, qp.qpn, reth.address, reth.length,
+                                 IBV_ACCESS_REMOTE_WRITE) == nullptr) {
       return reject(qp, packet, wire::kNakRemoteAccess, IBV_WC_SUCCESS);
     }
     responder.message = InboundMessage::kWrite;
@@ -140,8 +145,9 @@ void Engine::execute_write(QueuePair& qp, const wire::Packet& packet) {
   }
   if (!bytes.empty()) {
     // The region may have gone since the first packet.
-    std::byte* to = memory_.translate(responder.write_rkey, qp.options.pd, responder.write_address,
-                                      bytes.size(), IBV_ACCESS_REMOTE_WRITE);
+    std::byte* to =
+        memory_.translate_remote(responder.write_rkey, qp.options.pd, qp.qpn,
+                                 responder.write_address, bytes.size(), IBV_ACCESS_REMOTE_WRITE);
     if (to == nullptr) return reject(qp, packet, wire::kNakRemoteAccess, IBV_WC_SUCCESS);
     std::memcpy(to, bytes.data(), bytes.size());
   }
@@ -157,8 +163,8 @@ void Engine::execute_write(QueuePair& qp, const wire::Packet& packet) {
 
 void Engine::execute_read(QueuePair& qp, const wire::Packet& packet) {
   const wire::Reth reth = packet.reth();
-  if (reth.length > 0 && memory_.translate(reth.rkey, qp.options.pd, reth.address, reth.length,
-                                           IBV_ACCESS_REMOTE_READ) == nullptr) {
+  if (reth.length > 0 && memory_.translate_remote(reth.rkey, qp.options.pd, qp.qpn, reth.address,
+                                                  reth.length, IBV_ACCESS_REMOTE_READ) == nullptr) {
     return reject(qp, packet, wire::kNakRemoteAccess, IBV_WC_SUCCESS);
   }
   const uint32_t packets = wire::packet_count(reth.length, qp.mtu);
@@ -181,8 +187,8 @@ void Engine::execute_read(QueuePair& qp, const wire::Packet& packet) {
 
 void Engine::execute_atomic(QueuePair& qp, const wire::Packet& packet) {
   const wire::AtomicEth atomic = packet.atomic_eth();
-  std::byte* at = memory_.translate(atomic.rkey, qp.options.pd, atomic.address, sizeof(uint64_t),
-                                    IBV_ACCESS_REMOTE_ATOMIC);
+  std::byte* at = memory_.translate_remote(atomic.rkey, qp.options.pd, qp.qpn, atomic.address,
+                                           sizeof(uint64_t), IBV_ACCESS_REMOTE_ATOMIC);
   if (at == nullptr) return reject(qp, packet, wire::kNakRemoteAccess, IBV_WC_SUCCESS);
   const bool misaligned =
       (atomic.address | reinterpret_cast<uintptr_t>(at)) % sizeof(uint64_t) != 0;
@@ -263,6 +269,9 @@ void Engine::complete_message(QueuePair& qp, const wire::Packet& packet, ibv_wc_
   if (packet.has(OpcodeFlag::kImm)) {
     completion.wc_flags = IBV_WC_WITH_IMM;
     completion.imm_data = packet.imm_be();
+  } else if (packet.has(OpcodeFlag::kIeth)) {
+    completion.wc_flags = IBV_WC_WITH_INV;
+    completion.invalidated_rkey = packet.ieth_rkey();
   }
   qp.responder.receive_taken = false;
   push_completion(qp, *qp.options.recv_cq, completion, packet.solicited());
@@ -427,8 +436,8 @@ bool Engine::send_read_response(QueuePair& qp, Response& response, PacketSink& s
   const uint32_t bytes = std::min(qp.mtu, response.remaining);
   const std::byte* from = nullptr;
   if (bytes > 0) {
-    from = memory_.translate(response.rkey, qp.options.pd, response.address, bytes,
-                             IBV_ACCESS_REMOTE_READ);
+    from = memory_.translate_remote(response.rkey, qp.options.pd, qp.qpn, response.address, bytes,
+                                    IBV_ACCESS_REMOTE_READ);
     if (from == nullptr) return false;
   }
   const bool first = !response.started;

@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "soft/engine/memory_table.h"
 #include "soft/wire/address.h"
 
 namespace verbena::engine {
@@ -20,10 +21,12 @@ struct SendRequest {
   uint32_t sge_count;
   uint32_t length;  // bytes to be sent or read
   uint32_t imm_be;
+  uint32_t invalidate_rkey;
   uint64_t remote_address;
   uint32_t rkey;
   uint64_t compare_add;
   uint64_t swap;
+  Binding binding;
   // Datagrams only.
   wire::Address destination;
   uint32_t remote_qpn;
@@ -36,6 +39,8 @@ struct SendRequest {
   bool is_atomic() const {
     return opcode == IBV_WR_ATOMIC_CMP_AND_SWP || opcode == IBV_WR_ATOMIC_FETCH_AND_ADD;
   }
+  // Executed here when its turn comes; no packet is sent.
+  bool is_local() const { return opcode == IBV_WR_BIND_MW || opcode == IBV_WR_LOCAL_INV; }
   // Answered by data and not by a bare acknowledge.
   bool wants_response() const { return is_read() || is_atomic(); }
 };

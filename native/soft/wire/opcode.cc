@@ -19,6 +19,7 @@ constexpr uint8_t header_bytes(uint16_t flags) {
   add(kAtomicAckEth, kAtomicAckEthBytes);
   add(kImm, kImmBytes);
   add(kDeth, kDethBytes);
+  add(kIeth, kIethBytes);
   return static_cast<uint8_t>(bytes);
 }
 
@@ -55,6 +56,8 @@ constexpr std::array kRows = {
     Row{Opcode::kAtomicAcknowledge, "ATOMIC_ACKNOWLEDGE", kAtomic | kAeth | kAtomicAckEth},
     Row{Opcode::kCompareSwap, "COMPARE_SWAP", kRequest | kAtomic | kStart | kEnd | kAtomicEth},
     Row{Opcode::kFetchAdd, "FETCH_ADD", kRequest | kAtomic | kStart | kEnd | kAtomicEth},
+    Row{Opcode::kSendLastInvalidate, "SEND_LAST_INVALIDATE", kSendRequest | kEnd | kIeth},
+    Row{Opcode::kSendOnlyInvalidate, "SEND_ONLY_INVALIDATE", kSendRequest | kStart | kEnd | kIeth},
 };
 
 constexpr uint16_t kDatagram = kSendRequest | kStart | kEnd | kDeth;
@@ -67,7 +70,8 @@ constexpr auto kTable = [] {
   };
   for (const Row& row : kRows) {
     enter(row.opcode, row.name, row.flags, Transport::kReliableConnection);
-    const bool unreliable = (row.flags & (kSend | kWrite)) != 0;
+    const bool unreliable =
+        (row.flags & (kSend | kWrite)) != 0 && (row.flags & (kNone | kIeth)) == 0;
     if (!unreliable) continue;
     enter(with_transport(row.opcode, Transport::kUnreliableConnection), row.name, row.flags,
           Transport::kUnreliableConnection);

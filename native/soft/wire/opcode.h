@@ -28,6 +28,8 @@ enum class Opcode : uint8_t {
   kAtomicAcknowledge = 0x12,
   kCompareSwap = 0x13,
   kFetchAdd = 0x14,
+  kSendLastInvalidate = 0x16,
+  kSendOnlyInvalidate = 0x17,
   // The unreliable connection's SENDs and WRITEs are these with the transport's bits.
   kDatagramSend = 0x64,
   kDatagramSendImm = 0x65,
@@ -60,6 +62,7 @@ enum class OpcodeFlag : uint16_t {
   kAtomicAckEth = 1 << 11,
   kImm = 1 << 12,
   kDeth = 1 << 13,
+  kIeth = 1 << 14,
 };
 
 constexpr uint16_t operator|(OpcodeFlag a, OpcodeFlag b) {
@@ -76,6 +79,7 @@ constexpr uint32_t kAtomicEthBytes = 28;
 constexpr uint32_t kAtomicAckEthBytes = 8;
 constexpr uint32_t kImmBytes = 4;
 constexpr uint32_t kDethBytes = 8;
+constexpr uint32_t kIethBytes = 4;
 
 struct OpcodeInfo {
   const char* name;

@@ -42,6 +42,10 @@ uint64_t Packet::atomic_ack_original() const {
   return load_be64(&bytes_[kBthBytes + kAethBytes]);
 }
 
+uint32_t Packet::ieth_rkey() const {
+  return load_be32(&bytes_[kBthBytes]);
+}
+
 uint32_t Packet::imm_be() const {
   uint32_t imm;
   std::memcpy(&imm, &bytes_[info_->header_bytes - kImmBytes], sizeof imm);
@@ -86,6 +90,11 @@ std::byte* write_atomic_eth(std::byte* to, const AtomicEth& atomic) {
 std::byte* write_atomic_ack(std::byte* to, uint64_t original) {
   store_be64(to, original);
   return to + kAtomicAckEthBytes;
+}
+
+std::byte* write_ieth(std::byte* to, uint32_t rkey) {
+  store_be32(to, rkey);
+  return to + kIethBytes;
 }
 
 std::byte* write_imm(std::byte* to, uint32_t imm_be) {

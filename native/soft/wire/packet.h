@@ -72,6 +72,7 @@ class Packet {
   Aeth aeth() const;
   AtomicEth atomic_eth() const;
   uint64_t atomic_ack_original() const;
+  uint32_t ieth_rkey() const;
   // Immediate data as it stands on the wire: network byte order, as in ibv_wc.
   uint32_t imm_be() const;
 
@@ -93,6 +94,7 @@ std::byte* write_deth(std::byte* to, const Deth& deth);
 std::byte* write_aeth(std::byte* to, const Aeth& aeth);
 std::byte* write_atomic_eth(std::byte* to, const AtomicEth& atomic);
 std::byte* write_atomic_ack(std::byte* to, uint64_t original);
+std::byte* write_ieth(std::byte* to, uint32_t rkey);
 std::byte* write_imm(std::byte* to, uint32_t imm_be);
 
 }  // namespace verbena::wire
