@@ -1,5 +1,5 @@
-// Owns the rules of ibv_modify_qp for reliable connections: which state follows which, and which
-// attributes each step needs and allows (InfiniBand Architecture, 10.3 and 11.2.5.2).
+// Owns the rules of ibv_modify_qp: which state follows which, and which attributes each step needs
+// and allows, by type of queue pair (InfiniBand Architecture, 10.3 and 11.2.5.2).
 #pragma once
 
 #include <infiniband/verbs.h>
@@ -16,7 +16,8 @@ struct QpTransition {
   int optional;
 };
 
-/** The rule for a step; not allowed for states outside the table. */
-const QpTransition& qp_transition(ibv_qp_state from, ibv_qp_state to);
+/** The rule for a step of an RC, UC or UD queue pair; not allowed for states outside the table. */
+const QpTransition& qp_transition(ibv_qp_state from, ibv_qp_state to,
+                                  ibv_qp_type type = IBV_QPT_RC);
 
 }  // namespace verbena::util

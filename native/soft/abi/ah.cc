@@ -1,37 +1,16 @@
-// Address handles: where a datagram goes.
-#include <infiniband/verbs.h>
+// Creates and destroys address handles, also for the answer to a datagram.
+#include "soft/abi/ah.h"
+
 #include <netinet/in.h>
 #include <netinet/ip.h>
 
 #include <cstring>
-#include <memory>
 
-#include "soft/abi/context.h"
 #include "soft/abi/export.h"
 #include "soft/abi/guard.h"
-#include "soft/abi/pd.h"
-#include "soft/abi/population.h"
-#include "soft/abi/use_count.h"
-#include "soft/wire/address.h"
 
 namespace verbena::soft {
 namespace {
-
-struct Ah : ibv_ah {
-  Ah(Pd& pd, const ibv_ah_attr& from)
-      : ibv_ah{pd.context, &pd, pd.owner().next_handle()},
-        attributes(from),
-        counted_(pd.owner().ahs, this),
-        pd_use_(pd.users) {}
-
-  static Ah& of(ibv_ah* handle) { return *static_cast<Ah*>(handle); }
-
-  const ibv_ah_attr attributes;
-
- private:
-  Member counted_;
-  Use pd_use_;
-};
 
 Ah* create_ah(Pd& pd, const ibv_ah_attr& attributes) {
   require(attributes.port_num == kPort, EINVAL);
@@ -40,7 +19,7 @@ Ah* create_ah(Pd& pd, const ibv_ah_attr& attributes) {
   const auto peer = wire::Address::from_gid(&attributes.grh.dgid);
   require(!peer.is_unspecified(), EINVAL);
   require(peer.is_v4() == pd.owner().lane->address().is_v4(), EINVAL);
-  return new Ah(pd, attributes);
+  return new Ah(pd, peer);
 }
 
 // A RoCE v2 packet over IPv4 leaves its IP header in the last 20 of the GRH's 40 bytes (IBTA annex

@@ -7,6 +7,7 @@
 #include "soft/abi/export.h"
 #include "soft/abi/guard.h"
 #include "soft/abi/qp.h"
+#include "soft/abi/srq.h"
 
 namespace verbena::soft {
 namespace {
@@ -28,6 +29,14 @@ class ContextEvents final : public engine::EventSink {
     event.event_type = IBV_EVENT_CQ_ERR;
     cq.owner.async_events.push({event, &cq, &cq.async_events_delivered});
   }
+
+  void on_srq_limit(engine::SharedReceiveQueue& shared) override {
+    Srq& srq = *static_cast<Srq*>(shared.owner);
+    ibv_async_event event{};
+    event.element.srq = &srq;
+    event.event_type = IBV_EVENT_SRQ_LIMIT_REACHED;
+    srq.owner.async_events.push({event, &srq, &srq.async_events_delivered});
+  }
 };
 
 }  // namespace
@@ -42,6 +51,7 @@ using verbena::soft::AsyncEvent;
 using verbena::soft::Context;
 using verbena::soft::Cq;
 using verbena::soft::Qp;
+using verbena::soft::Srq;
 
 VERBENA_EXPORT int ibv_get_async_event(ibv_context* context, ibv_async_event* event) {
   AsyncEvent taken{};
@@ -70,6 +80,12 @@ VERBENA_EXPORT void ibv_ack_async_event(ibv_async_event* event) {
     case IBV_EVENT_QP_LAST_WQE_REACHED: {
       Qp& qp = Qp::of(event->element.qp);
       qp.events.acknowledge(qp.ex.qp_base.events_completed, 1);
+      return;
+    }
+    case IBV_EVENT_SRQ_ERR:
+    case IBV_EVENT_SRQ_LIMIT_REACHED: {
+      Srq& srq = Srq::of(event->element.srq);
+      srq.events.acknowledge(srq.events_completed, 1);
       return;
     }
     default:

@@ -5,8 +5,10 @@
 
 #include "soft/abi/cq.h"
 #include "soft/abi/guard.h"
+#include "soft/abi/mw.h"
 #include "soft/abi/qp.h"
 #include "soft/abi/query.h"
+#include "soft/abi/srq.h"
 
 namespace verbena::soft {
 namespace {
@@ -21,28 +23,8 @@ ibv_cq_ex* create_extended_cq(ibv_context* context, ibv_cq_init_attr_ex* attribu
   return cq == nullptr ? nullptr : &cq->ex;
 }
 
-// The older functions that call these without asking first get an answer too.
-ibv_srq* create_extended_srq(ibv_context*, ibv_srq_init_attr_ex*) {
-  errno = EOPNOTSUPP;
-  return nullptr;
-}
-
-ibv_mw* alloc_mw(ibv_pd*, ibv_mw_type) {
-  errno = EOPNOTSUPP;
-  return nullptr;
-}
-
-int bind_mw(ibv_qp*, ibv_mw*, ibv_mw_bind*) {
-  return EOPNOTSUPP;
-}
-
-int dealloc_mw(ibv_mw*) {
-  return EOPNOTSUPP;
-}
-
-int post_srq_receive(ibv_srq*, ibv_recv_wr* requests, ibv_recv_wr** bad) {
-  *bad = requests;
-  return EOPNOTSUPP;
+ibv_srq* create_extended_srq(ibv_context* context, ibv_srq_init_attr_ex* attributes) {
+  return object_of<Srq>([&] { return create_srq(Context::of(context), *attributes); });
 }
 
 }  // namespace
@@ -61,7 +43,9 @@ Context::Context(ibv_device* opened) : verbs_context{}, command_fd_(eventfd(0, E
 
 Context::~Context() {
   closing = true;
-  for (Population* children : {&qps, &mrs, &ahs, &cqs, &channels, &pds}) children->destroy_rest();
+  for (Population* children : {&qps, &srqs, &mws, &mrs, &ahs, &cqs, &channels, &pds}) {
+    children->destroy_rest();
+  }
   pthread_mutex_destroy(&context.mutex);
 }
 

@@ -32,7 +32,9 @@ struct Context : verbs_context {
   Population pds{kMaxPd};
   Population cqs{kMaxCq};
   Population mrs{kMaxMr};
+  Population mws{kMaxMw};
   Population qps{kMaxQp};
+  Population srqs{kMaxSrq};
   Population ahs{kMaxAh};
   // Objects that go with the context wait for no acknowledgement.
   bool closing = false;

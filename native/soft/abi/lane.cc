@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include "soft/abi/async.h"
-#include "soft/abi/bind.h"
 #include "soft/abi/open_failure.h"
 #include "soft/io/clock.h"
 
@@ -28,8 +27,9 @@ std::unique_ptr<io::PacketCapture> make_capture(const Settings& settings) {
 
 // Several peers send to one socket at the same time, and the kernel charges more than a packet's
 // bytes.
-engine::EngineOptions engine_options(const io::UdpSocket& socket) {
-  return {static_cast<uint64_t>(socket.receive_buffer_bytes()) / 4};
+engine::EngineOptions engine_options(const io::UdpSocket& socket, ibv_mtu mtu) {
+  return {static_cast<uint64_t>(socket.receive_buffer_bytes()) / 4, socket.address(),
+          wire::mtu_bytes(mtu)};
 }
 
 // Where more threads spin than there are cores, the peer that is waited for may need this one:
@@ -47,17 +47,15 @@ void spin_politely(bool busy) {
 Lane::Lane(const Settings& settings)
     : icrc_mode_(settings.icrc_mode),
       socket_(open_socket(settings)),
+      link_(find_link(settings, address())),
       faults_(make_faults(settings)),
       capture_(make_capture(settings)),
       transmit_batch_(*socket_, faults_.get(), capture_.get()),
       receive_batch_(*socket_, capture_.get()),
       sink_(transmit_batch_),
       events_(make_event_sink()),
-      engine_(engine_options(*socket_), random_, *events_, *counters_),
+      engine_(engine_options(*socket_, link_.mtu), random_, *events_, *counters_),
       thread_(*this) {
-  const Link link = find_link(settings, address());
-  interface_index_ = link.interface_index;
-  active_mtu_ = link.mtu;
   io::Failure failure;
   if (!thread_.start(failure)) throw OpenFailure{failure};
 }

@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 
+#include "soft/abi/bind.h"
 #include "soft/abi/counters_page.h"
 #include "soft/abi/random.h"
 #include "soft/abi/settings.h"
@@ -26,8 +27,8 @@ namespace verbena::soft {
 class Lane : private io::Progress {
  public:
   const wire::Address& address() const { return socket_->address(); }
-  ibv_mtu active_mtu() const { return active_mtu_; }
-  uint32_t interface_index() const { return interface_index_; }
+  ibv_mtu active_mtu() const { return link_.mtu; }
+  uint32_t interface_index() const { return link_.interface_index; }
 
   // Runs `body(engine)` with the lane locked.
   template <class Body>
@@ -97,8 +98,7 @@ class Lane : private io::Progress {
   const wire::IcrcMode icrc_mode_;
   io::ForkGuard fork_guard_;
   std::unique_ptr<io::UdpSocket> socket_;
-  uint32_t interface_index_ = 0;
-  ibv_mtu active_mtu_ = IBV_MTU_1024;
+  const Link link_;
   std::unique_ptr<io::FaultInjector> faults_;
   std::unique_ptr<io::PacketCapture> capture_;
   io::TransmitBatch transmit_batch_;

@@ -13,6 +13,9 @@ constexpr int kMaxInlineBytes = 1024;
 constexpr int kMaxCq = 65536;
 constexpr int kMaxCqe = 1 << 22;
 constexpr int kMaxMr = 1 << 20;
+constexpr int kMaxMw = 1 << 20;
+constexpr int kMaxSrq = 65536;
+constexpr uint32_t kMaxSrqWr = 32768;
 constexpr int kMaxPd = 65536;
 constexpr int kMaxAh = 65536;
 // The engine holds READ and atomic depths to the same number.

@@ -55,6 +55,11 @@ Mr::~Mr() {
   owner.lane->with_engine([&](engine::Engine& engine) { engine.memory().erase(lkey); });
 }
 
+bool has_windows(const Mr& mr) {
+  return mr.owner.lane->with_engine(
+      [&](engine::Engine& engine) { return engine.memory().find(mr.lkey)->windows > 0; });
+}
+
 // Hints such as relaxed ordering may be ignored; everything else is an obligation.
 void check_access(unsigned access) {
   access &= ~static_cast<unsigned>(IBV_ACCESS_OPTIONAL_RANGE);
@@ -167,6 +172,7 @@ VERBENA_EXPORT int ibv_rereg_mr(ibv_mr* mr, int flags, ibv_pd* pd, void* address
 }
 
 VERBENA_EXPORT int ibv_dereg_mr(ibv_mr* mr) {
+  if (verbena::soft::has_windows(Mr::of(mr))) return EBUSY;
   delete &Mr::of(mr);
   return 0;
 }

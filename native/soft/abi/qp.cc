@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <cstring>
 
+#include "soft/abi/ah.h"
 #include "soft/abi/export.h"
 #include "soft/abi/guard.h"
 #include "soft/abi/limits.h"
+#include "soft/abi/srq.h"
 
 namespace verbena::soft {
 namespace {
@@ -26,9 +28,9 @@ ibv_qp_cap grant(const ibv_qp_cap& wanted) {
 void check_type(ibv_qp_type type) {
   switch (type) {
     case IBV_QPT_RC:
-      return;
     case IBV_QPT_UC:
     case IBV_QPT_UD:
+      return;
     case IBV_QPT_RAW_PACKET:
     case IBV_QPT_XRC_SEND:
     case IBV_QPT_XRC_RECV:
@@ -52,6 +54,17 @@ void check_extensions(const ibv_qp_init_attr_ex& attributes) {
   }
 }
 
+std::unique_ptr<Use> use_of(ibv_srq* srq) {
+  return srq == nullptr ? nullptr : std::make_unique<Use>(Srq::of(srq).qps);
+}
+
+int post_one(engine::Engine& engine, Qp& qp, const ibv_send_wr& request) {
+  if (qp.ex.qp_base.qp_type != IBV_QPT_UD) return engine.post_send(*qp.transport, request);
+  ibv_ah* ah = request.wr.ud.ah;
+  if (ah == nullptr || ah->pd != qp.ex.qp_base.pd) return EINVAL;
+  return engine.post_send(*qp.transport, request, Ah::of(ah).destination);
+}
+
 }  // namespace
 
 Qp::Qp(Pd& domain, const ibv_qp_init_attr_ex& attributes)
@@ -63,23 +76,32 @@ Qp::Qp(Pd& domain, const ibv_qp_init_attr_ex& attributes)
       counted_(owner.qps, this),
       pd_use_(domain.users),
       send_cq_use_(Cq::of(attributes.send_cq).qps),
-      recv_cq_use_(Cq::of(attributes.recv_cq).qps) {
+      recv_cq_use_(Cq::of(attributes.recv_cq).qps),
+      srq_use_(use_of(attributes.srq)) {
   if ((attributes.comp_mask & IBV_QP_INIT_ATTR_SEND_OPS_FLAGS) != 0) {
     builder = std::make_unique<WrBuilder>(granted);
     fill_builder_functions(ex);
   }
-  transport = lane.with_engine([&](engine::Engine& engine) {
-    return engine.create_qp({domain.id, &Cq::of(attributes.send_cq).queue,
-                             &Cq::of(attributes.recv_cq).queue, granted.max_send_wr,
-                             granted.max_recv_wr, granted.max_send_sge, granted.max_recv_sge,
-                             granted.max_inline_data, signal_all, this});
-  });
+  engine::QueuePairOptions options{domain.id,
+                                   &Cq::of(attributes.send_cq).queue,
+                                   &Cq::of(attributes.recv_cq).queue,
+                                   granted.max_send_wr,
+                                   granted.max_recv_wr,
+                                   granted.max_send_sge,
+                                   granted.max_recv_sge,
+                                   granted.max_inline_data,
+                                   signal_all,
+                                   this,
+                                   attributes.qp_type};
+  if (attributes.srq != nullptr) options.srq = &Srq::of(attributes.srq).shared;
+  transport = lane.with_engine([&](engine::Engine& engine) { return engine.create_qp(options); });
   ibv_qp& base = ex.qp_base;
   base.context = domain.context;
   base.qp_context = attributes.qp_context;
   base.pd = &domain;
   base.send_cq = attributes.send_cq;
   base.recv_cq = attributes.recv_cq;
+  base.srq = attributes.srq;
   base.handle = owner.next_handle();
   base.qp_num = transport->qpn;
   base.state = IBV_QPS_RESET;
@@ -102,7 +124,7 @@ Qp* create_qp(Context& context, ibv_qp_init_attr_ex& attributes) {
   for (ibv_cq* cq : {attributes.send_cq, attributes.recv_cq}) {
     require(cq != nullptr && cq->context == &context.context, EINVAL);
   }
-  require(attributes.srq == nullptr, EINVAL);
+  require(attributes.srq == nullptr || attributes.srq->context == &context.context, EINVAL);
   Qp* qp = new Qp(pd, attributes);
   attributes.cap = qp->granted;
   return qp;
@@ -114,7 +136,7 @@ int post_send(ibv_qp* handle, ibv_send_wr* requests, ibv_send_wr** bad) {
     return qp.lane.with_engine_and_transmit([&](engine::Engine& engine) {
       int refused = 0;
       for (; requests != nullptr; requests = requests->next) {
-        refused = engine.post_send(*qp.transport, *requests);
+        refused = post_one(engine, qp, *requests);
         if (refused != 0) break;
       }
       return refused;
@@ -129,7 +151,7 @@ int post_send_all(Qp& qp, const ibv_send_wr* requests) {
     return qp.lane.with_engine_and_transmit([&](engine::Engine& engine) {
       const uint64_t tail = qp.transport->send_queue.tail();
       for (const ibv_send_wr* each = requests; each != nullptr; each = each->next) {
-        const int refused = engine.post_send(*qp.transport, *each);
+        const int refused = post_one(engine, qp, *each);
         if (refused == 0) continue;
         qp.transport->send_queue.take_back(tail);
         return refused;

@@ -49,6 +49,7 @@ struct Qp : QpStorage {
   Use pd_use_;
   Use send_cq_use_;
   Use recv_cq_use_;
+  std::unique_ptr<Use> srq_use_;
 };
 
 // Refuses with EINVAL, EOPNOTSUPP or ENOMEM; on success `attributes.cap` says what was granted.

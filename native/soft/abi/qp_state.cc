@@ -14,7 +14,7 @@ void check_transition(const Qp& qp, const ibv_qp_attr& attributes, int mask) {
   const ibv_qp_state from = qp.transport->state;
   if ((mask & IBV_QP_CUR_STATE) != 0) require(attributes.cur_qp_state == from, EINVAL);
   const ibv_qp_state to = (mask & IBV_QP_STATE) != 0 ? attributes.qp_state : from;
-  const util::QpTransition& rule = util::qp_transition(from, to);
+  const util::QpTransition& rule = util::qp_transition(from, to, qp.ex.qp_base.qp_type);
   const int given = mask & ~IBV_QP_STATE;
   require(rule.allowed, EINVAL);
   require((rule.required & ~given) == 0, EINVAL);

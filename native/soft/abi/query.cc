@@ -34,7 +34,9 @@ ibv_device_attr describe_device() {
   device.max_qp = kMaxQp;
   device.max_qp_wr = kMaxQpWr;
   device.device_cap_flags =
-      IBV_DEVICE_CURR_QP_STATE_MOD | IBV_DEVICE_SYS_IMAGE_GUID | IBV_DEVICE_RC_RNR_NAK_GEN;
+      IBV_DEVICE_CURR_QP_STATE_MOD | IBV_DEVICE_SYS_IMAGE_GUID | IBV_DEVICE_RC_RNR_NAK_GEN |
+      IBV_DEVICE_SRQ_RESIZE | IBV_DEVICE_MEM_WINDOW | IBV_DEVICE_MEM_WINDOW_TYPE_2B |
+      IBV_DEVICE_MEM_MGT_EXTENSIONS;
   device.max_sge = device.max_sge_rd = kMaxSge;
   device.max_cq = kMaxCq;
   device.max_cqe = kMaxCqe;
@@ -43,6 +45,10 @@ ibv_device_attr describe_device() {
   device.max_qp_rd_atom = device.max_qp_init_rd_atom = kMaxRdAtomic;
   device.max_res_rd_atom = kMaxRdAtomic * kMaxQp;
   device.atomic_cap = IBV_ATOMIC_HCA;
+  device.max_mw = kMaxMw;
+  device.max_srq = kMaxSrq;
+  device.max_srq_wr = kMaxSrqWr;
+  device.max_srq_sge = kMaxSge;
   device.max_ah = kMaxAh;
   device.max_pkeys = 1;
   device.phys_port_cnt = 1;

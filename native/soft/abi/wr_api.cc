@@ -35,6 +35,11 @@ ibv_send_wr& WrBuilder::add(const ibv_qp_ex& qp, ibv_wr_opcode opcode) {
   return request;
 }
 
+void WrBuilder::set_destination(ibv_ah* ah, uint32_t qpn, uint32_t qkey) {
+  if (requests_.empty()) return fail(EINVAL);
+  requests_.back().wr.ud = {ah, qpn, qkey};
+}
+
 void WrBuilder::set_sges(const ibv_sge* sges, size_t count) {
   if (requests_.empty() || count > limits_.max_send_sge) return fail(EINVAL);
   placements_.back() = {sges_.size(), 0, false};
@@ -110,6 +115,23 @@ void add_send(ibv_qp_ex* ex, ibv_wr_opcode opcode, __be32 imm = 0) {
   building(ex, [&](WrBuilder& builder) { builder.add(*ex, opcode).imm_data = imm; });
 }
 
+void add_invalidate(ibv_qp_ex* ex, ibv_wr_opcode opcode, uint32_t rkey) {
+  building(ex, [&](WrBuilder& builder) { builder.add(*ex, opcode).invalidate_rkey = rkey; });
+}
+
+void add_bind(ibv_qp_ex* ex, ibv_mw* window, uint32_t rkey, const ibv_mw_bind_info* info) {
+  building(ex, [&](WrBuilder& builder) {
+    ibv_send_wr& request = builder.add(*ex, IBV_WR_BIND_MW);
+    request.bind_mw.mw = window;
+    request.bind_mw.rkey = rkey;
+    request.bind_mw.bind_info = *info;
+  });
+}
+
+void set_destination(ibv_qp_ex* ex, ibv_ah* ah, uint32_t qpn, uint32_t qkey) {
+  building(ex, [&](WrBuilder& builder) { builder.set_destination(ah, qpn, qkey); });
+}
+
 void set_sge_list(ibv_qp_ex* ex, size_t count, const ibv_sge* sges) {
   building(ex, [&](WrBuilder& builder) { builder.set_sges(sges, count); });
 }
@@ -160,6 +182,14 @@ void fill_builder_functions(ibv_qp_ex& ex) {
   ex.wr_atomic_fetch_add = [](ibv_qp_ex* qp, uint32_t rkey, uint64_t address, uint64_t add) {
     add_atomic(qp, IBV_WR_ATOMIC_FETCH_AND_ADD, rkey, address, add, 0);
   };
+  ex.wr_send_inv = [](ibv_qp_ex* qp, uint32_t rkey) {
+    add_invalidate(qp, IBV_WR_SEND_WITH_INV, rkey);
+  };
+  ex.wr_local_inv = [](ibv_qp_ex* qp, uint32_t rkey) {
+    add_invalidate(qp, IBV_WR_LOCAL_INV, rkey);
+  };
+  ex.wr_bind_mw = add_bind;
+  ex.wr_set_ud_addr = set_destination;
   ex.wr_set_sge = [](ibv_qp_ex* qp, uint32_t lkey, uint64_t address, uint32_t length) {
     const ibv_sge sge{address, length, lkey};
     set_sge_list(qp, 1, &sge);

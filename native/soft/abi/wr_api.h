@@ -13,7 +13,8 @@ namespace verbena::soft {
 constexpr uint64_t kBuilderOperations =
     IBV_QP_EX_WITH_RDMA_WRITE | IBV_QP_EX_WITH_RDMA_WRITE_WITH_IMM | IBV_QP_EX_WITH_SEND |
     IBV_QP_EX_WITH_SEND_WITH_IMM | IBV_QP_EX_WITH_RDMA_READ | IBV_QP_EX_WITH_ATOMIC_CMP_AND_SWP |
-    IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD;
+    IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD | IBV_QP_EX_WITH_LOCAL_INV | IBV_QP_EX_WITH_BIND_MW |
+    IBV_QP_EX_WITH_SEND_WITH_INV;
 
 // What was built since ibv_wr_start. A mistake is kept and reported by ibv_wr_complete.
 class WrBuilder {
@@ -24,6 +25,7 @@ class WrBuilder {
   void start();
   // Adds a request with the id and flags that the program put into `qp`.
   ibv_send_wr& add(const ibv_qp_ex& qp, ibv_wr_opcode opcode);
+  void set_destination(ibv_ah* ah, uint32_t qpn, uint32_t qkey);
   void set_sges(const ibv_sge* sges, size_t count);
   void set_inline(const ibv_data_buf* pieces, size_t count);
   // The requests as one list, or nullptr with `error` set.

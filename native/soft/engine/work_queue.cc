@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 namespace verbena::engine {
 
@@ -24,6 +25,18 @@ void ReceiveQueue::take(ReceiveRequest& to) {
   to.capacity = 0;
   for (const ibv_sge& sge : to.sges) to.capacity += sge.length;
   ++head_;
+}
+
+bool ReceiveQueue::resize(uint32_t depth) {
+  if (waiting() > depth) return false;
+  ReceiveQueue resized(depth, max_sge_);
+  for (; head_ != tail_; ++head_) {
+    const uint64_t to = resized.tail_++;
+    resized.slots_[to] = slots_[head_ % depth_];
+    std::copy_n(&sges_[(head_ % depth_) * max_sge_], max_sge_, &resized.sges_[to * max_sge_]);
+  }
+  *this = std::move(resized);
+  return true;
 }
 
 }  // namespace verbena::engine

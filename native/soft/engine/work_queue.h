@@ -110,6 +110,8 @@ class ReceiveQueue {
   // Moves the oldest request into `to`. The queue must not be empty.
   void take(ReceiveRequest& to);
   void clear() { head_ = tail_; }
+  // False when more are waiting than `depth`. Throws std::bad_alloc.
+  bool resize(uint32_t depth);
 
  private:
   struct Slot {
