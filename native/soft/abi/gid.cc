@@ -1,4 +1,5 @@
-// The GID and partition tables of the port, with one entry each.
+// The GID and partition tables of the port. The GID table has room for two, as a kernel's has more
+// room than addresses: the second entry is empty.
 #include <infiniband/verbs.h>
 
 #include <algorithm>
@@ -29,7 +30,7 @@ ibv_gid_entry only_entry(ibv_context* context) {
 }
 
 bool in_table(uint32_t port, uint32_t index) {
-  return port == kPort && index == 0;
+  return port == kPort && index < static_cast<uint32_t>(verbena::soft::kGidTableLength);
 }
 
 void copy_out(const ibv_gid_entry& from, ibv_gid_entry* to, size_t size) {
@@ -46,7 +47,7 @@ int minus_one(int error) {
 
 VERBENA_EXPORT int ibv_query_gid(ibv_context* context, uint8_t port, int index, ibv_gid* gid) {
   if (index < 0 || !in_table(port, static_cast<uint32_t>(index))) return minus_one(EINVAL);
-  *gid = only_entry(context).gid;
+  *gid = index == 0 ? only_entry(context).gid : ibv_gid{};
   return 0;
 }
 
@@ -54,6 +55,7 @@ VERBENA_EXPORT int _ibv_query_gid_ex(ibv_context* context, uint32_t port, uint32
                                      ibv_gid_entry* entry, uint32_t flags, size_t size) {
   if (flags != 0) return EOPNOTSUPP;
   if (!in_table(port, index)) return EINVAL;
+  if (index != 0) return ENODATA;
   copy_out(only_entry(context), entry, size);
   return 0;
 }
@@ -69,12 +71,12 @@ VERBENA_EXPORT ssize_t _ibv_query_gid_table(ibv_context* context, ibv_gid_entry*
 VERBENA_EXPORT int ibv_query_gid_type(ibv_context*, uint8_t port, unsigned index,
                                       SysfsGidType* type) {
   if (!in_table(port, index)) return minus_one(EINVAL);
-  *type = kSysfsRoceV2;
+  *type = index == 0 ? kSysfsRoceV2 : kSysfsIbOrRoceV1;
   return 0;
 }
 
 VERBENA_EXPORT int ibv_query_pkey(ibv_context*, uint8_t port, int index, __be16* pkey) {
-  if (index < 0 || !in_table(port, static_cast<uint32_t>(index))) return minus_one(EINVAL);
+  if (port != kPort || index != 0) return minus_one(EINVAL);
   *pkey = htobe16(verbena::soft::kDefaultPkey);
   return 0;
 }

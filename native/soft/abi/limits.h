@@ -23,6 +23,7 @@ constexpr int kMaxRdAtomic = 16;
 // The largest message that the engine takes.
 constexpr uint32_t kMaxMessageBytes = 1U << 30;
 constexpr uint8_t kPort = 1;
+constexpr int kGidTableLength = 2;
 constexpr uint16_t kDefaultPkey = 0xFFFF;
 
 }  // namespace verbena::soft

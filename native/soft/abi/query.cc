@@ -61,7 +61,7 @@ ibv_port_attr describe_port(const Lane& lane) {
   port.state = IBV_PORT_ACTIVE;
   port.max_mtu = IBV_MTU_4096;
   port.active_mtu = lane.active_mtu();
-  port.gid_tbl_len = 1;
+  port.gid_tbl_len = kGidTableLength;
   port.port_cap_flags = IBV_PORT_IP_BASED_GIDS;
   port.max_msg_sz = kMaxMessageBytes;
   port.pkey_tbl_len = 1;

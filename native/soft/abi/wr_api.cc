@@ -55,8 +55,21 @@ void WrBuilder::set_inline(const ibv_data_buf* pieces, size_t count) {
     const auto* bytes = static_cast<const std::byte*>(pieces[i].addr);
     inline_bytes_.insert(inline_bytes_.end(), bytes, bytes + pieces[i].length);
   }
+  if (inline_bytes_.size() - start > limits_.max_inline_data) return fail(EINVAL);
+  place_inline(start);
+}
+
+void WrBuilder::set_value(const void* bytes) {
+  if (requests_.empty()) return fail(EINVAL);
+  const size_t start = inline_bytes_.size();
+  const auto* from = static_cast<const std::byte*>(bytes);
+  inline_bytes_.insert(inline_bytes_.end(), from, from + sizeof(uint64_t));
+  place_inline(start);
+}
+
+// What was appended since `start` becomes the data of the newest request.
+void WrBuilder::place_inline(size_t start) {
   const size_t length = inline_bytes_.size() - start;
-  if (length > limits_.max_inline_data) return fail(EINVAL);
   placements_.back() = {sges_.size(), start, true};
   sges_.push_back({0, static_cast<uint32_t>(length), 0});
   requests_.back().num_sge = 1;
@@ -109,6 +122,11 @@ void add_atomic(ibv_qp_ex* ex, ibv_wr_opcode opcode, uint32_t rkey, uint64_t add
     request.wr.atomic.compare_add = compare_add;
     request.wr.atomic.swap = swap;
   });
+}
+
+void add_atomic_write(ibv_qp_ex* ex, uint32_t rkey, uint64_t address, const void* bytes) {
+  add_rdma(ex, IBV_WR_ATOMIC_WRITE, rkey, address);
+  building(ex, [&](WrBuilder& builder) { builder.set_value(bytes); });
 }
 
 void add_send(ibv_qp_ex* ex, ibv_wr_opcode opcode, __be32 imm = 0) {
@@ -188,6 +206,7 @@ void fill_builder_functions(ibv_qp_ex& ex) {
   ex.wr_local_inv = [](ibv_qp_ex* qp, uint32_t rkey) {
     add_invalidate(qp, IBV_WR_LOCAL_INV, rkey);
   };
+  ex.wr_atomic_write = add_atomic_write;
   ex.wr_bind_mw = add_bind;
   ex.wr_set_ud_addr = set_destination;
   ex.wr_set_sge = [](ibv_qp_ex* qp, uint32_t lkey, uint64_t address, uint32_t length) {

@@ -14,7 +14,7 @@ constexpr uint64_t kBuilderOperations =
     IBV_QP_EX_WITH_RDMA_WRITE | IBV_QP_EX_WITH_RDMA_WRITE_WITH_IMM | IBV_QP_EX_WITH_SEND |
     IBV_QP_EX_WITH_SEND_WITH_IMM | IBV_QP_EX_WITH_RDMA_READ | IBV_QP_EX_WITH_ATOMIC_CMP_AND_SWP |
     IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD | IBV_QP_EX_WITH_LOCAL_INV | IBV_QP_EX_WITH_BIND_MW |
-    IBV_QP_EX_WITH_SEND_WITH_INV;
+    IBV_QP_EX_WITH_SEND_WITH_INV | IBV_QP_EX_WITH_ATOMIC_WRITE;
 
 // What was built since ibv_wr_start. A mistake is kept and reported by ibv_wr_complete.
 class WrBuilder {
@@ -28,6 +28,8 @@ class WrBuilder {
   void set_destination(ibv_ah* ah, uint32_t qpn, uint32_t qkey);
   void set_sges(const ibv_sge* sges, size_t count);
   void set_inline(const ibv_data_buf* pieces, size_t count);
+  // The eight bytes of an ATOMIC WRITE, which need no room of the queue pair's for inline data.
+  void set_value(const void* bytes);
   // The requests as one list, or nullptr with `error` set.
   const ibv_send_wr* link(int& error);
   void finish();
@@ -41,6 +43,8 @@ class WrBuilder {
     size_t first_inline_byte;
     bool is_inline;
   };
+
+  void place_inline(size_t start);
 
   const ibv_qp_cap limits_;
   std::mutex mutex_;

@@ -32,6 +32,8 @@ ibv_wc_opcode completion_opcode(const SendRequest& request) {
       return IBV_WC_COMP_SWAP;
     case IBV_WR_ATOMIC_FETCH_AND_ADD:
       return IBV_WC_FETCH_ADD;
+    case IBV_WR_ATOMIC_WRITE:
+      return IBV_WC_ATOMIC_WRITE;
     case IBV_WR_BIND_MW:
       return IBV_WC_BIND_MW;
     case IBV_WR_LOCAL_INV:
@@ -236,12 +238,14 @@ void Engine::on_read_response(TimeNs now, QueuePair& qp, const wire::Packet& pac
   if (!qp.accepts_responses()) return;
   const uint64_t number = qp.send_queue.head();
   const SendRequest& request = qp.send_queue.at(number);
-  if (number == qp.requester.started || !request.is_read()) {
+  if (number == qp.requester.started ||
+      !(request.is_read() || request.is_atomic_write())) {
     ++counters_.ghost_responses;
     return;
   }
   const uint32_t offset = qp.mtu * static_cast<uint32_t>(wire::psn_diff(psn, request.first_psn));
-  if (packet.payload().size() != std::min(qp.mtu, request.length - offset)) {
+  const uint32_t expected = request.is_read() ? std::min(qp.mtu, request.length - offset) : 0;
+  if (packet.payload().size() != expected) {
     return fail_send(qp, number, IBV_WC_BAD_RESP_ERR);
   }
   if (!scatter_response(qp, number, offset, packet.payload())) {

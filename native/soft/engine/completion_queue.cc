@@ -45,6 +45,17 @@ void CompletionQueue::request_notify(bool solicited_only) {
   armed_.store(solicited_only ? Armed::kSolicited : Armed::kAny, std::memory_order_relaxed);
 }
 
+void CompletionQueue::discard(uint32_t qpn) {
+  const std::lock_guard lock(mutex_);
+  const uint32_t count = count_.load(std::memory_order_relaxed);
+  uint32_t kept = 0;
+  for (uint32_t i = 0; i < count; ++i) {
+    const ibv_wc& entry = ring_[(head_ + i) % ring_.size()];
+    if (entry.qp_num != qpn) ring_[(head_ + kept++) % ring_.size()] = entry;
+  }
+  count_.store(kept, std::memory_order_release);
+}
+
 bool CompletionQueue::resize(uint32_t depth) {
   const std::lock_guard lock(mutex_);
   const uint32_t count = count_.load(std::memory_order_relaxed);

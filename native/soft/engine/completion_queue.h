@@ -28,6 +28,8 @@ class CompletionQueue {
   // The next entry pushed (solicited or failed, if `solicited_only`) raises one event. Entries that
   // are there already do not.
   void request_notify(bool solicited_only);
+  // Takes out the waiting entries of one queue pair.
+  void discard(uint32_t qpn);
   // False when more entries are waiting than `depth`.
   bool resize(uint32_t depth);
 

@@ -151,6 +151,9 @@ void Engine::reset(QueuePair& qp) {
   release_path(qp);
   qp.send_queue.clear();
   qp.own_receives.clear();
+  // What is polled after this must be of the queue pair's next life, as adapters have it.
+  qp.options.send_cq->discard(qp.qpn);
+  qp.options.recv_cq->discard(qp.qpn);
   qp.requester = {};
   qp.responder = {};
   qp.attributes = {};

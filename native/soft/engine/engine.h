@@ -72,8 +72,10 @@ class Engine {
   bool may_start(QueuePair& qp);
   bool execute_local(QueuePair& qp);
   bool window_open(QueuePair& qp);
+  uint32_t send_response_request(QueuePair& qp, const SendRequest& request, PacketSink& sink);
   uint32_t send_read(QueuePair& qp, const SendRequest& request, PacketSink& sink);
   uint32_t send_atomic(QueuePair& qp, const SendRequest& request, PacketSink& sink);
+  uint32_t send_atomic_write(QueuePair& qp, const SendRequest& request, PacketSink& sink);
   bool send_data(QueuePair& qp, uint64_t number, uint32_t psn, bool ack_request, PacketSink& sink);
   void send_probe(QueuePair& qp, PacketSink& sink);
   bool wants_ack_now(QueuePair& qp, const SendRequest& request);
@@ -113,6 +115,7 @@ class Engine {
   void execute_write(QueuePair& qp, const wire::Packet& packet);
   void execute_read(QueuePair& qp, const wire::Packet& packet);
   void execute_atomic(QueuePair& qp, const wire::Packet& packet);
+  void execute_atomic_write(QueuePair& qp, const wire::Packet& packet);
   bool scatter(std::span<const ibv_sge> sges, uint32_t pd, uint32_t offset,
                std::span<const std::byte> bytes);
   void take_receive(QueuePair& qp);
@@ -122,6 +125,7 @@ class Engine {
   void queue_ack(QueuePair& qp, uint32_t psn, uint8_t syndrome);
   void reject(QueuePair& qp, const wire::Packet& packet, uint8_t syndrome, ibv_wc_status status);
   void queue_atomic_response(QueuePair& qp, uint32_t psn, uint64_t original);
+  void queue_write_response(QueuePair& qp, uint32_t psn);
   void drop_responses_from(Responder& responder, uint32_t psn);
   void repeat_read(QueuePair& qp, const wire::Packet& packet, const ServedRequest& served);
   bool revoke_read(QueuePair& qp);

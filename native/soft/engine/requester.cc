@@ -2,6 +2,7 @@
 // allow.
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include "soft/engine/engine.h"
@@ -77,6 +78,7 @@ bool opcode_supported(ibv_qp_type type, ibv_wr_opcode opcode) {
     case IBV_WR_RDMA_READ:
     case IBV_WR_ATOMIC_CMP_AND_SWP:
     case IBV_WR_ATOMIC_FETCH_AND_ADD:
+    case IBV_WR_ATOMIC_WRITE:
     case IBV_WR_SEND_WITH_INV:
     case IBV_WR_BIND_MW:
     case IBV_WR_LOCAL_INV:
@@ -98,9 +100,11 @@ int check_post(const QueuePair& qp, const ibv_send_wr& request, uint64_t& length
   if (length > (qp.options.type == IBV_QPT_UD ? qp.mtu : kLargestMessage)) return EINVAL;
   const bool atomic =
       request.opcode == IBV_WR_ATOMIC_CMP_AND_SWP || request.opcode == IBV_WR_ATOMIC_FETCH_AND_ADD;
-  if (atomic && length != sizeof(uint64_t)) return EINVAL;
+  const bool atomic_write = request.opcode == IBV_WR_ATOMIC_WRITE;
+  if ((atomic || atomic_write) && length != sizeof(uint64_t)) return EINVAL;
   const bool wants_response = atomic || request.opcode == IBV_WR_RDMA_READ;
-  if (wants_response && qp.attributes.max_rd_atomic == 0) return EINVAL;
+  if ((wants_response || atomic_write) && qp.attributes.max_rd_atomic == 0) return EINVAL;
+  if (atomic_write) return request.num_sge == 1 ? 0 : EINVAL;
   if ((request.send_flags & IBV_SEND_INLINE) == 0) return 0;
   return wants_response || length > qp.send_queue.max_inline() ? EINVAL : 0;
 }
@@ -131,6 +135,12 @@ void store_request(SendQueue& queue, const ibv_send_wr& from, uint32_t length) {
   to.rkey = atomic ? from.wr.atomic.rkey : from.wr.rdma.rkey;
   to.compare_add = from.wr.atomic.compare_add;
   to.swap = from.wr.atomic.swap;
+  if (from.opcode == IBV_WR_ATOMIC_WRITE) {
+    // Its bytes are always taken now, as inline data are.
+    std::memcpy(&to.swap, reinterpret_cast<const void*>(from.sg_list->addr), sizeof to.swap);
+    to.sge_count = 0;
+    return;
+  }
   std::copy_n(from.sg_list, to.sge_count, queue.sges(number));
   if ((from.send_flags & IBV_SEND_INLINE) == 0) return;
   std::byte* at = queue.inline_bytes(number);
@@ -186,7 +196,7 @@ bool Engine::transmit_requests(TimeNs now, QueuePair& qp, PacketSink& sink, uint
     uint32_t packets = 1;
     if (request.wants_response()) {
       if (responses_awaited(requester) >= qp.attributes.max_rd_atomic) return false;
-      packets = request.is_read() ? send_read(qp, request, sink) : send_atomic(qp, request, sink);
+      packets = send_response_request(qp, request, sink);
     } else {
       const bool ack_request = wants_ack_now(qp, request);
       if (!send_data(qp, requester.cursor, psn, ack_request, sink)) return false;
@@ -302,6 +312,29 @@ uint32_t Engine::send_read(QueuePair& qp, const SendRequest& request, PacketSink
   sink.commit();
   count_sent(wire::kBthBytes + wire::kRethBytes);
   return packets;
+}
+
+uint32_t Engine::send_response_request(QueuePair& qp, const SendRequest& request,
+                                       PacketSink& sink) {
+  if (request.is_read()) return send_read(qp, request, sink);
+  if (request.is_atomic_write()) return send_atomic_write(qp, request, sink);
+  return send_atomic(qp, request, sink);
+}
+
+// InfiniBand Architecture, annex A19 (memory placement extensions).
+uint32_t Engine::send_atomic_write(QueuePair& qp, const SendRequest& request, PacketSink& sink) {
+  constexpr uint32_t kValueBytes = sizeof request.swap;
+  constexpr uint32_t kBytes = wire::kBthBytes + wire::kRethBytes + kValueBytes;
+  std::byte* at = sink.reserve(qp.path->address, kBytes);
+  at = wire::write_bth(at, {.opcode = Opcode::kAtomicWrite,
+                            .dest_qpn = qp.attributes.dest_qp_num,
+                            .ack_request = true,
+                            .psn = qp.requester.send_psn});
+  at = wire::write_reth(at, {request.remote_address, request.rkey, kValueBytes});
+  std::memcpy(at, &request.swap, kValueBytes);
+  sink.commit();
+  count_sent(kBytes);
+  return enter_response_end(qp.requester, 1);
 }
 
 uint32_t Engine::send_atomic(QueuePair& qp, const SendRequest& request, PacketSink& sink) {

@@ -63,6 +63,7 @@ void Engine::execute(QueuePair& qp, const wire::Packet& packet) {
   if (packet.has(OpcodeFlag::kSend)) return execute_send(qp, packet);
   if (packet.has(OpcodeFlag::kWrite)) return execute_write(qp, packet);
   if (packet.has(OpcodeFlag::kRead)) return execute_read(qp, packet);
+  if (packet.opcode() == Opcode::kAtomicWrite) return execute_atomic_write(qp, packet);
   execute_atomic(qp, packet);
 }
 
@@ -78,7 +79,11 @@ bool Engine::operation_allowed(const QueuePair& qp, const wire::Packet& packet) 
   if (packet.has(OpcodeFlag::kWrite)) return (access & IBV_ACCESS_REMOTE_WRITE) != 0;
   const bool read = packet.has(OpcodeFlag::kRead);
   if (!read && !packet.has(OpcodeFlag::kAtomic)) return true;
-  if ((access & (read ? IBV_ACCESS_REMOTE_READ : IBV_ACCESS_REMOTE_ATOMIC)) == 0) return false;
+  const bool writes = packet.opcode() == Opcode::kAtomicWrite;
+  const unsigned needed = read     ? IBV_ACCESS_REMOTE_READ
+                          : writes ? IBV_ACCESS_REMOTE_WRITE
+                                   : IBV_ACCESS_REMOTE_ATOMIC;
+  if ((access & needed) == 0) return false;
   const auto& responses = qp.responder.responses;
   const auto unanswered = std::count_if(responses.begin(), responses.end(), [](const Response& r) {
     return r.kind != Response::Kind::kAck;
@@ -89,8 +94,11 @@ bool Engine::operation_allowed(const QueuePair& qp, const wire::Packet& packet) 
 bool Engine::length_valid(const QueuePair& qp, const wire::Packet& packet) const {
   constexpr uint32_t kLargestRead = 1U << 31;
   if (packet.has(OpcodeFlag::kRead)) return packet.reth().length <= kLargestRead;
-  if (packet.has(OpcodeFlag::kAtomic)) return true;
   const size_t bytes = packet.payload().size();
+  if (packet.opcode() == Opcode::kAtomicWrite) {
+    return bytes == sizeof(uint64_t) && packet.reth().length == bytes;
+  }
+  if (packet.has(OpcodeFlag::kAtomic)) return true;
   if (bytes > qp.mtu) return false;
   if (!packet.has(OpcodeFlag::kEnd)) {
     if (bytes != qp.mtu) return false;
@@ -206,6 +214,37 @@ void Engine::execute_atomic(QueuePair& qp, const wire::Packet& packet) {
   remember(qp, {true, psn, psn, atomic.address, atomic.rkey, sizeof(uint64_t), original});
   queue_atomic_response(qp, psn, original);
   finish_request(qp, packet, 1);
+}
+
+void Engine::execute_atomic_write(QueuePair& qp, const wire::Packet& packet) {
+  const wire::Reth reth = packet.reth();
+  std::byte* at = memory_.translate_remote(reth.rkey, qp.options.pd, qp.qpn, reth.address,
+                                           sizeof(uint64_t), IBV_ACCESS_REMOTE_WRITE);
+  if (at == nullptr) return reject(qp, packet, wire::kNakRemoteAccess, IBV_WC_SUCCESS);
+  if ((reth.address | reinterpret_cast<uintptr_t>(at)) % sizeof(uint64_t) != 0) {
+    return reject(qp, packet, wire::kNakInvalidRequest, IBV_WC_REM_INV_REQ_ERR);
+  }
+  uint64_t value;
+  std::memcpy(&value, packet.payload().data(), sizeof value);
+  std::atomic_ref<uint64_t>(*reinterpret_cast<uint64_t*>(at)).store(value);
+  const uint32_t psn = packet.psn();
+  remember(qp, {true, psn, psn, reth.address, reth.rkey, sizeof value, 0});
+  queue_write_response(qp, psn);
+  finish_request(qp, packet, 1);
+}
+
+// A READ response without data.
+void Engine::queue_write_response(QueuePair& qp, uint32_t psn) {
+  qp.responder.responses.push_back({.kind = Response::Kind::kRead,
+                                    .syndrome = wire::kAckNoCredits,
+                                    .psn = psn,
+                                    .end_psn = wire::psn_add(psn, 1),
+                                    .rkey = 0,
+                                    .address = 0,
+                                    .remaining = 0,
+                                    .started = false,
+                                    .original = 0});
+  make_ready(qp);
 }
 
 void Engine::queue_atomic_response(QueuePair& qp, uint32_t psn, uint64_t original) {
@@ -353,6 +392,7 @@ void Engine::on_duplicate(QueuePair& qp, const wire::Packet& packet) {
   const auto found = std::find_if(responder.served.begin(), responder.served.end(), holds);
   if (found == responder.served.end() || found->atomic != packet.has(OpcodeFlag::kAtomic)) return;
   drop_responses_from(responder, psn);
+  if (packet.opcode() == Opcode::kAtomicWrite) return queue_write_response(qp, psn);
   if (found->atomic) return queue_atomic_response(qp, psn, found->original);
   repeat_read(qp, packet, *found);
 }

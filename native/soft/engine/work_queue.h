@@ -25,7 +25,7 @@ struct SendRequest {
   uint64_t remote_address;
   uint32_t rkey;
   uint64_t compare_add;
-  uint64_t swap;
+  uint64_t swap;  // of an ATOMIC WRITE: its bytes as they are in memory
   Binding binding;
   // Datagrams only.
   wire::Address destination;
@@ -39,10 +39,12 @@ struct SendRequest {
   bool is_atomic() const {
     return opcode == IBV_WR_ATOMIC_CMP_AND_SWP || opcode == IBV_WR_ATOMIC_FETCH_AND_ADD;
   }
+  // Eight bytes written at once; answered by a READ response without data.
+  bool is_atomic_write() const { return opcode == IBV_WR_ATOMIC_WRITE; }
   // Executed here when its turn comes; no packet is sent.
   bool is_local() const { return opcode == IBV_WR_BIND_MW || opcode == IBV_WR_LOCAL_INV; }
   // Answered by data and not by a bare acknowledge.
-  bool wants_response() const { return is_read() || is_atomic(); }
+  bool wants_response() const { return is_read() || is_atomic() || is_atomic_write(); }
 };
 
 // Requests are numbered from 0 in the order posted; number n lives at n % depth. [head, tail) are

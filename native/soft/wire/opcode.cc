@@ -58,6 +58,8 @@ constexpr std::array kRows = {
     Row{Opcode::kFetchAdd, "FETCH_ADD", kRequest | kAtomic | kStart | kEnd | kAtomicEth},
     Row{Opcode::kSendLastInvalidate, "SEND_LAST_INVALIDATE", kSendRequest | kEnd | kIeth},
     Row{Opcode::kSendOnlyInvalidate, "SEND_ONLY_INVALIDATE", kSendRequest | kStart | kEnd | kIeth},
+    Row{Opcode::kAtomicWrite, "ATOMIC_WRITE",
+        kRequest | kAtomic | kStart | kEnd | kReth | kPayload},
 };
 
 constexpr uint16_t kDatagram = kSendRequest | kStart | kEnd | kDeth;

@@ -30,6 +30,7 @@ enum class Opcode : uint8_t {
   kFetchAdd = 0x14,
   kSendLastInvalidate = 0x16,
   kSendOnlyInvalidate = 0x17,
+  kAtomicWrite = 0x1D,
   // The unreliable connection's SENDs and WRITEs are these with the transport's bits.
   kDatagramSend = 0x64,
   kDatagramSendImm = 0x65,
