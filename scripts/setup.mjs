@@ -20,6 +20,11 @@ const forTest = [
   { program: 'clang-tidy', apt: 'clang-tidy', dnf: 'clang-tools-extra' },
   { program: 'ibv_devinfo', apt: 'ibverbs-utils', dnf: 'libibverbs-utils' },
   { program: 'ib_write_bw', apt: 'perftest', dnf: 'perftest' },
+  {
+    file: '/usr/share/doc/rdma-core/tests/run_tests.py',
+    apt: 'python3-pyverbs',
+    dnf: 'python3-pyverbs',
+  },
   { program: 'tshark', apt: 'tshark', dnf: 'wireshark-cli' },
   { program: 'openssl', apt: 'openssl', dnf: 'openssl' },
 ];

@@ -56,9 +56,9 @@ constexpr Table make_unreliable_table() {
   Table table = make_common_table();
   table[IBV_QPS_RESET][IBV_QPS_INIT] = {true, kInitAttributes, 0};
   table[IBV_QPS_INIT][IBV_QPS_INIT] = {true, 0, kInitAttributes};
-  table[IBV_QPS_INIT][IBV_QPS_RTR] = {
-      true, IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN,
-      IBV_QP_ALT_PATH | IBV_QP_ACCESS_FLAGS | IBV_QP_PKEY_INDEX};
+  table[IBV_QPS_INIT][IBV_QPS_RTR] = {true,
+                                      IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN,
+                                      IBV_QP_ALT_PATH | IBV_QP_ACCESS_FLAGS | IBV_QP_PKEY_INDEX};
   table[IBV_QPS_RTR][IBV_QPS_RTS] = {true, IBV_QP_SQ_PSN, kMayChange};
   table[IBV_QPS_RTS][IBV_QPS_RTS] = {true, 0, kMayChange};
   table[IBV_QPS_SQD][IBV_QPS_RTS] = {true, 0, kMayChange};

@@ -9,7 +9,8 @@ namespace {
 constexpr uint64_t kOperations = IBV_QP_EX_WITH_RDMA_WRITE | IBV_QP_EX_WITH_RDMA_WRITE_WITH_IMM |
                                  IBV_QP_EX_WITH_SEND | IBV_QP_EX_WITH_SEND_WITH_IMM |
                                  IBV_QP_EX_WITH_RDMA_READ | IBV_QP_EX_WITH_ATOMIC_CMP_AND_SWP |
-                                 IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD;
+                                 IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD | IBV_QP_EX_WITH_ATOMIC_WRITE |
+                                 IBV_QP_EX_WITH_BIND_MW | IBV_QP_EX_WITH_LOCAL_INV;
 
 EndpointOptions with_operations() {
   EndpointOptions options;
@@ -17,6 +18,7 @@ EndpointOptions with_operations() {
   options.send_wr = 8;
   options.sge = 3;
   options.inline_bytes = 32;
+  options.access = kAllAccess | IBV_ACCESS_MW_BIND;
   return options;
 }
 
@@ -136,15 +138,44 @@ TEST_F(WrApi, PostsAllOrNothing) {
 }
 
 TEST_F(WrApi, OperationsThatAreNotOfferedAreRefusedAtCreation) {
-  for (const uint64_t operation : {IBV_QP_EX_WITH_BIND_MW, IBV_QP_EX_WITH_LOCAL_INV,
-                                   IBV_QP_EX_WITH_SEND_WITH_INV, IBV_QP_EX_WITH_TSO}) {
-    EndpointOptions options;
-    options.wr_operations = operation;
-    ibv_qp_init_attr_ex attributes = extended_attributes(pair.a.pd(), pair.a.cq(), options);
-    errno = 0;
-    EXPECT_EQ(ibv_create_qp_ex(pair.context.get(), &attributes), nullptr);
-    EXPECT_EQ(errno, EOPNOTSUPP);
-  }
+  EndpointOptions options;
+  options.wr_operations = IBV_QP_EX_WITH_TSO;
+  ibv_qp_init_attr_ex attributes = extended_attributes(pair.a.pd(), pair.a.cq(), options);
+  errno = 0;
+  EXPECT_EQ(ibv_create_qp_ex(pair.context.get(), &attributes), nullptr);
+  EXPECT_EQ(errno, EOPNOTSUPP);
+}
+
+TEST_F(WrApi, AtomicWriteStoresEightBytesAndCountsAsItsOwnOperation) {
+  const uint64_t value = 0x1122334455667788;
+  ibv_wr_start(qp);
+  next(1);
+  ibv_wr_atomic_write(qp, rkey, pair.b.address(512), &value);
+  ASSERT_EQ(ibv_wr_complete(qp), 0);
+  EXPECT_EQ(pair.a.expect(1).opcode, IBV_WC_ATOMIC_WRITE);
+  EXPECT_EQ(pair.b.word(512), value);
+
+  ibv_wr_start(qp);
+  next(2);
+  ibv_wr_atomic_write(qp, rkey, pair.b.address(513), &value);  // not aligned
+  ASSERT_EQ(ibv_wr_complete(qp), 0);
+  pair.a.expect(2, IBV_WC_REM_INV_REQ_ERR);
+}
+
+TEST_F(WrApi, BindsAndInvalidatesWindows) {
+  ibv_mw* window = ibv_alloc_mw(pair.a.pd(), IBV_MW_TYPE_2);
+  ASSERT_NE(window, nullptr);
+  const uint32_t key = ibv_inc_rkey(window->rkey);
+  ibv_mw_bind_info range{pair.a.mr(), pair.a.address(), 64, IBV_ACCESS_REMOTE_WRITE};
+  ibv_wr_start(qp);
+  next(1);
+  ibv_wr_bind_mw(qp, window, key, &range);
+  next(2);
+  ibv_wr_local_inv(qp, key);
+  ASSERT_EQ(ibv_wr_complete(qp), 0);
+  EXPECT_EQ(pair.a.expect(1).opcode, IBV_WC_BIND_MW);
+  EXPECT_EQ(pair.a.expect(2).opcode, IBV_WC_LOCAL_INV);
+  EXPECT_EQ(ibv_dealloc_mw(window), 0);
 }
 
 }  // namespace

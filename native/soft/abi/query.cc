@@ -33,10 +33,10 @@ ibv_device_attr describe_device() {
   device.vendor_part_id = 0;
   device.max_qp = kMaxQp;
   device.max_qp_wr = kMaxQpWr;
-  device.device_cap_flags =
-      IBV_DEVICE_CURR_QP_STATE_MOD | IBV_DEVICE_SYS_IMAGE_GUID | IBV_DEVICE_RC_RNR_NAK_GEN |
-      IBV_DEVICE_SRQ_RESIZE | IBV_DEVICE_MEM_WINDOW | IBV_DEVICE_MEM_WINDOW_TYPE_2B |
-      IBV_DEVICE_MEM_MGT_EXTENSIONS;
+  device.device_cap_flags = IBV_DEVICE_CURR_QP_STATE_MOD | IBV_DEVICE_SYS_IMAGE_GUID |
+                            IBV_DEVICE_RC_RNR_NAK_GEN | IBV_DEVICE_SRQ_RESIZE |
+                            IBV_DEVICE_MEM_WINDOW | IBV_DEVICE_MEM_WINDOW_TYPE_2B |
+                            IBV_DEVICE_MEM_MGT_EXTENSIONS;
   device.max_sge = device.max_sge_rd = kMaxSge;
   device.max_cq = kMaxCq;
   device.max_cqe = kMaxCqe;

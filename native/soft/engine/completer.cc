@@ -238,8 +238,7 @@ void Engine::on_read_response(TimeNs now, QueuePair& qp, const wire::Packet& pac
   if (!qp.accepts_responses()) return;
   const uint64_t number = qp.send_queue.head();
   const SendRequest& request = qp.send_queue.at(number);
-  if (number == qp.requester.started ||
-      !(request.is_read() || request.is_atomic_write())) {
+  if (number == qp.requester.started || !(request.is_read() || request.is_atomic_write())) {
     ++counters_.ghost_responses;
     return;
   }

@@ -37,6 +37,7 @@ using MrPtr = std::unique_ptr<ibv_mr, Destroyer<ibv_dereg_mr>>;
 using CqPtr = std::unique_ptr<ibv_cq, Destroyer<ibv_destroy_cq>>;
 using ChannelPtr = std::unique_ptr<ibv_comp_channel, Destroyer<ibv_destroy_comp_channel>>;
 using QpPtr = std::unique_ptr<ibv_qp, Destroyer<ibv_destroy_qp>>;
+using SrqPtr = std::unique_ptr<ibv_srq, Destroyer<ibv_destroy_srq>>;
 using AhPtr = std::unique_ptr<ibv_ah, Destroyer<ibv_destroy_ah>>;
 
 // nullptr with errno set when the device does not open.
@@ -60,6 +61,8 @@ struct EndpointOptions {
   size_t buffer_bytes = 1 << 16;
   int access = kAllAccess;
   uint64_t wr_operations = 0;  // for the ibv_wr_* functions
+  ibv_qp_type type = IBV_QPT_RC;
+  ibv_srq* srq = nullptr;
 };
 
 struct ConnectOptions {
@@ -85,7 +88,8 @@ inline ibv_qp_init_attr_ex extended_attributes(ibv_pd* pd, ibv_cq* cq,
   attributes.send_cq = attributes.recv_cq = cq;
   attributes.cap = {options.send_wr, options.recv_wr, options.sge, options.sge,
                     options.inline_bytes};
-  attributes.qp_type = IBV_QPT_RC;
+  attributes.qp_type = options.type;
+  attributes.srq = options.srq;
   attributes.sq_sig_all = options.signal_all ? 1 : 0;
   attributes.comp_mask = IBV_QP_INIT_ATTR_PD;
   attributes.pd = pd;
