@@ -412,6 +412,36 @@ TEST(Failures, QueriesTellWhatWasSet) {
   EXPECT_EQ(std::memcmp(&attributes.ah_attr.grh.dgid, &gid, sizeof gid), 0);
 }
 
+TEST(Failures, AResetQueuePairTakesItsOwnCompletionsAlong) {
+  const ContextPtr context = open_soft_device();
+  const Endpoint a(context.get());
+  ibv_qp_init_attr_ex attributes = extended_attributes(a.pd(), a.cq(), {});
+  const QpPtr other(ibv_create_qp_ex(context.get(), &attributes));
+  ASSERT_NE(other, nullptr);
+  ASSERT_EQ(a.to_init(), 0);
+  ibv_qp_attr init{};
+  init.qp_state = IBV_QPS_INIT;
+  init.port_num = 1;
+  ASSERT_EQ(ibv_modify_qp(other.get(), &init,
+                          IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS),
+            0);
+  ibv_recv_wr request{5, nullptr, nullptr, 0};
+  ibv_recv_wr* bad = nullptr;
+  ASSERT_EQ(a.post_receive(1, 0, 8), 0);
+  ASSERT_EQ(ibv_post_recv(other.get(), &request, &bad), 0);
+  ASSERT_EQ(a.post_receive(2, 0, 8), 0);
+  ibv_qp_attr failed{};
+  failed.qp_state = IBV_QPS_ERR;
+  ASSERT_EQ(ibv_modify_qp(other.get(), &failed, IBV_QP_STATE), 0);
+  ASSERT_EQ(a.to_state(IBV_QPS_ERR), 0);
+  ASSERT_EQ(a.to_state(IBV_QPS_RESET), 0);
+  const auto left = a.poll_one();
+  ASSERT_TRUE(left.has_value());
+  EXPECT_EQ(left->wr_id, 5U);
+  EXPECT_EQ(left->qp_num, other->qp_num);
+  EXPECT_FALSE(a.poll_one(milliseconds(5)).has_value());
+}
+
 TEST(Failures, AResetQueuePairStartsAnew) {
   Pair pair;
   ASSERT_EQ(pair.a.post_receive(1, 0, 8), 0);

@@ -69,6 +69,31 @@ TEST_P(SingleLoss, OfAnyFrameIsRecoveredWithoutTheFullTimeout) {
 
 INSTANTIATE_TEST_SUITE_P(EveryFrame, SingleLoss, testing::Range(0, 36));
 
+// A lost request or answer of an ATOMIC WRITE: the value arrives, and a later one is not undone.
+class AtomicWriteLoss : public testing::TestWithParam<int> {};
+
+TEST_P(AtomicWriteLoss, OfAnyFrameIsRecovered) {
+  Pair pair({.mtu = IBV_MTU_256, .timeout = 18});
+  Buffer remote(pair.b, Pair::kPd, 64, kRemote);
+  pair.network.filter = lose([](const wire::Packet&) { return true; }, GetParam());
+  for (uint64_t value = 1; value <= 3; ++value) {
+    ibv_sge sge{reinterpret_cast<uint64_t>(&value), sizeof value, 0};
+    ASSERT_EQ(pair.post_send(IBV_WR_ATOMIC_WRITE, value, {sge}, to_remote(remote)), 0);
+  }
+  pair.run();
+  const auto done = pair.poll(pair.cq_a);
+  ASSERT_EQ(done.size(), 3U);
+  for (const ibv_wc& each : done) {
+    EXPECT_EQ(each.status, IBV_WC_SUCCESS);
+    EXPECT_EQ(each.opcode, IBV_WC_ATOMIC_WRITE);
+  }
+  uint64_t stored = 0;
+  std::memcpy(&stored, remote.bytes.data(), sizeof stored);
+  EXPECT_EQ(stored, 3U);
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryFrame, AtomicWriteLoss, testing::Range(0, 7));
+
 TEST(Recovery, AGapDrawsOneSequenceNakAndGoBackN) {
   Pair pair({.mtu = IBV_MTU_256});
   Buffer local(pair.a, Pair::kPd, 8192, kLocal);

@@ -173,5 +173,53 @@ TEST(QpTransitions, PutsEveryNameIntoTheMessage) {
                "timeout.");
 }
 
+struct TypedStep {
+  ibv_qp_type type;
+  ibv_qp_state from;
+  ibv_qp_state to;
+  int required;
+  int optional;
+};
+
+constexpr int kInitMask = IBV_QP_PKEY_INDEX | IBV_QP_PORT;
+constexpr int kUcChange =
+    IBV_QP_CUR_STATE | IBV_QP_ALT_PATH | IBV_QP_ACCESS_FLAGS | IBV_QP_PATH_MIG_STATE;
+constexpr int kUdChange = IBV_QP_CUR_STATE | IBV_QP_QKEY;
+
+const std::vector<TypedStep> kTypedSteps = {
+    {IBV_QPT_UC, IBV_QPS_RESET, IBV_QPS_INIT, kInitMask | IBV_QP_ACCESS_FLAGS, 0},
+    {IBV_QPT_UC, IBV_QPS_INIT, IBV_QPS_RTR,
+     IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN,
+     IBV_QP_ALT_PATH | IBV_QP_ACCESS_FLAGS | IBV_QP_PKEY_INDEX},
+    {IBV_QPT_UC, IBV_QPS_RTR, IBV_QPS_RTS, IBV_QP_SQ_PSN, kUcChange},
+    {IBV_QPT_UC, IBV_QPS_RTS, IBV_QPS_RTS, 0, kUcChange},
+    {IBV_QPT_UC, IBV_QPS_SQE, IBV_QPS_RTS, 0, IBV_QP_CUR_STATE | IBV_QP_ACCESS_FLAGS},
+    {IBV_QPT_UD, IBV_QPS_RESET, IBV_QPS_INIT, kInitMask | IBV_QP_QKEY, 0},
+    {IBV_QPT_UD, IBV_QPS_INIT, IBV_QPS_RTR, 0, IBV_QP_PKEY_INDEX | IBV_QP_QKEY},
+    {IBV_QPT_UD, IBV_QPS_RTR, IBV_QPS_RTS, IBV_QP_SQ_PSN, kUdChange},
+    {IBV_QPT_UD, IBV_QPS_RTS, IBV_QPS_RTS, 0, kUdChange},
+    {IBV_QPT_UD, IBV_QPS_SQE, IBV_QPS_RTS, 0, kUdChange},
+};
+
+TEST(QpTransitions, OfUnreliableTypesAskForWhatTheManualPageSays) {
+  for (const TypedStep& step : kTypedSteps) {
+    const QpTransition& rule = qp_transition(step.from, step.to, step.type);
+    EXPECT_TRUE(rule.allowed) << step.type << ": " << step.from << " to " << step.to;
+    EXPECT_EQ(rule.required, step.required) << step.type << ": " << step.from << " to " << step.to;
+    EXPECT_EQ(rule.optional, step.optional) << step.type << ": " << step.from << " to " << step.to;
+  }
+}
+
+TEST(QpTransitions, OfEveryTypeLeadToErrorFromAllStatesButReset) {
+  for (const ibv_qp_type type : {IBV_QPT_RC, IBV_QPT_UC, IBV_QPT_UD}) {
+    for (int from = IBV_QPS_RESET; from < kQpStates; ++from) {
+      const auto state = static_cast<ibv_qp_state>(from);
+      EXPECT_EQ(qp_transition(state, IBV_QPS_ERR, type).allowed, state != IBV_QPS_RESET);
+      EXPECT_TRUE(qp_transition(state, IBV_QPS_RESET, type).allowed);
+    }
+    EXPECT_FALSE(qp_transition(IBV_QPS_RESET, IBV_QPS_RTS, type).allowed);
+  }
+}
+
 }  // namespace
 }  // namespace verbena::verbs
