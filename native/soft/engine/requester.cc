@@ -95,6 +95,7 @@ int check_post(const QueuePair& qp, const ibv_send_wr& request, uint64_t& length
   if (request.num_sge < 0 || static_cast<uint32_t>(request.num_sge) > qp.send_queue.max_sge()) {
     return EINVAL;
   }
+  if (request.opcode == IBV_WR_BIND_MW && request.bind_mw.mw == nullptr) return EINVAL;
   length = 0;
   for (int i = 0; i < request.num_sge; ++i) length += request.sg_list[i].length;
   if (length > (qp.options.type == IBV_QPT_UD ? qp.mtu : kLargestMessage)) return EINVAL;
