@@ -1,8 +1,9 @@
-// `npm run test:conformance`: rdma-core's own tests (of Debian's python3-pyverbs) on the soft device, or on the
-// kernel's soft-RoCE device through with-rxe.sh.
+// `npm run test:conformance`: rdma-core's own tests (of Debian's python3-pyverbs) on the soft device,
+// or on the kernel's soft-RoCE device through with-rxe.sh.
 //
 //   node scripts/conformance.mjs [--device soft0|rxe0] [--json] [--library FILE]
-//   node scripts/conformance.mjs --docs [--library FILE]     both devices, and the table in docs/soft-device.md
+//   node scripts/conformance.mjs --docs [--library FILE]
+//     both devices, and the table in docs/soft-device.md
 //
 // stdout has the counts, with --json as one line of JSON; everything else goes to stderr.
 import {
