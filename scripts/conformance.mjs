@@ -1,5 +1,5 @@
-// `npm run test:conformance`: rdma-core's own tests (of Debian's python3-pyverbs) on the soft device,
-// or on the kernel's soft-RoCE device through with-rxe.sh.
+// `npm run test:conformance`: rdma-core's own tests (of Debian's python3-pyverbs) on the soft
+// device, or on the kernel's soft-RoCE device through with-rxe.sh.
 //
 //   node scripts/conformance.mjs [--device soft0|rxe0] [--json] [--library FILE]
 //   node scripts/conformance.mjs --docs [--library FILE]
