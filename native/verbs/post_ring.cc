@@ -113,7 +113,12 @@ void PostRing::drain() {
                                      ": call flush() before writing more.");
   }
   for (uint32_t position = 0; position < count; ++position) gather(position);
-  for (QueuePair* qp : gathered_) post(*qp);
+  // Every receive before any send: what is sent here may arrive at a queue pair of the same batch.
+  for (QueuePair* qp : gathered_) post_list(*qp, std::exchange(qp->receives, {}), false);
+  for (QueuePair* qp : gathered_) {
+    qp->gathered = false;
+    post_list(*qp, std::exchange(qp->sends, {}), true);
+  }
   gathered_.clear();
 }
 
@@ -169,15 +174,7 @@ int PostRing::set_memory(ibv_sge& sge, const uint32_t* words, bool is_inline) co
   return 0;
 }
 
-void PostRing::post(QueuePair& qp) {
-  qp.gathered = false;
-  WorkList receives = std::exchange(qp.receives, {});
-  WorkList sends = std::exchange(qp.sends, {});
-  post_list(qp, receives, /*is_send=*/false);
-  post_list(qp, sends, /*is_send=*/true);
-}
-
-void PostRing::post_list(QueuePair& qp, WorkList& list, bool is_send) {
+void PostRing::post_list(QueuePair& qp, const WorkList& list, bool is_send) {
   Work* failed = list.refused;
   int error = failed != nullptr ? failed->error : 0;
   if (list.head != list.refused) {

@@ -58,8 +58,7 @@ class PostRing {
   int prepare_send(Work& work, const uint32_t* words, const QueuePair& qp) const;
   int prepare_receive(Work& work, const uint32_t* words, const QueuePair& qp) const;
   int set_memory(ibv_sge& sge, const uint32_t* words, bool is_inline) const;
-  void post(QueuePair& qp);
-  void post_list(QueuePair& qp, WorkList& list, bool is_send);
+  void post_list(QueuePair& qp, const WorkList& list, bool is_send);
   void fail(uint32_t qp_index, uint32_t wr_id, int error);
 
   uint32_t* memory_;

@@ -185,7 +185,7 @@ export class LoopbackEnd {
     this.group.post({ mrIndex: this.mr.index, ...post, qpIndex: this.qp.index });
   }
 
-  connect(gid: string, qpn: number, ownPsn: number, peerPsn: number): void {
+  connect(gid: string, qpn: number, ownPsn: number, peerPsn: number, rnrRetry = 6): void {
     this.qp.modify({
       state: 'RTR',
       path: { gid, gidIndex: 0, port: 1 },
@@ -200,7 +200,7 @@ export class LoopbackEnd {
       sqPsn: ownPsn,
       timeout: 14,
       retryCount: 6,
-      rnrRetry: 6,
+      rnrRetry,
       maxRdAtomic: 4,
     });
   }
@@ -213,8 +213,13 @@ export class LoopbackEnd {
   }
 }
 
-export function connectEnds(device: NativeDevice, a: LoopbackEnd, b: LoopbackEnd): void {
+export function connectEnds(
+  device: NativeDevice,
+  a: LoopbackEnd,
+  b: LoopbackEnd,
+  rnrRetry?: number,
+): void {
   const gid = device.gidTable(1)[0]?.gid ?? '';
-  a.connect(gid, b.qp.qpn, 0x11_1111, 0xff_fff0);
-  b.connect(gid, a.qp.qpn, 0xff_fff0, 0x11_1111);
+  a.connect(gid, b.qp.qpn, 0x11_1111, 0xff_fff0, rnrRetry);
+  b.connect(gid, a.qp.qpn, 0xff_fff0, 0x11_1111, rnrRetry);
 }
