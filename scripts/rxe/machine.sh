@@ -89,6 +89,22 @@ write_job() {
   cp "$here/rxe/network.sh" "$job/network.sh"
 }
 
+# True where KVM runs a guest: some hosts have the device and refuse, or hang, when it is used. The
+# guest is a boot sector of two instructions, mov al, 0x10 and out 0xf4, al, which end qemu with 33.
+kvm_works() {
+  [ -w /dev/kvm ] || return 1
+  local status
+  { printf '\xb0\x10\xe6\xf4'; head -c 506 /dev/zero; printf '\x55\xaa'; } >"$job/probe"
+  # In a shell of its own, which says nothing about a program that ended by a signal.
+  status=$(
+    exec 2>/dev/null
+    timeout -k 1 5 qemu-system-x86_64 -accel kvm -cpu max -m 32 -nodefaults -display none \
+      -drive "file=$job/probe,format=raw" -device isa-debug-exit,iobase=0xf4,iosize=1 >/dev/null
+    echo $?
+  )
+  [ "$status" = 33 ]
+}
+
 run_in_machine() {
   job=$(mktemp -d)
   trap 'rm -rf "$job"' EXIT
@@ -101,7 +117,7 @@ run_in_machine() {
   local cat_err=$!
 
   local accel=tcg,thread=multi
-  [ -w /dev/kvm ] && accel=kvm
+  kvm_works && accel=kvm
   local share=()
   [ -z "$out" ] || share=(-virtfs "local,path=$out,mount_tag=out,security_model=none")
   local started=$SECONDS status=0
