@@ -69,6 +69,12 @@ describe('verbena demo', () => {
     ]);
   });
 
+  it("works as well within the kernel's default socket buffer of 212,992 bytes", async () => {
+    const env = { ...process.env, VERBENA_SOFT_BUFFER: '212992' };
+    const { stdout } = await verbena(['demo', '--json'], { env, timeoutMs: 50_000 }).succeeded();
+    expect(demoChecks(resultOf(stdout)).filter(([, holds]) => !holds)).toEqual([]);
+  });
+
   it('tells people in plain lines when there is no terminal', async () => {
     const args = ['demo', '--clients', '2', '--requests', '20', '--size', '100000'];
     const { stdout } = await verbena(args).succeeded();

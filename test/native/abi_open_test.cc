@@ -104,6 +104,33 @@ TEST_F(Open, FindsAFreeAddressForEachProcess) {
   EXPECT_NE(text, "127.0.0.1");
 }
 
+// What the kernel granted the socket of the device in this process.
+int receive_buffer_bytes() {
+  for (int fd = 3; fd < 1024; ++fd) {
+    sockaddr_in name{};
+    socklen_t length = sizeof name;
+    if (getsockname(fd, reinterpret_cast<sockaddr*>(&name), &length) != 0) continue;
+    if (name.sin_family != AF_INET || name.sin_port != htons(4791)) continue;
+    int bytes = 0;
+    socklen_t size = sizeof bytes;
+    getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, &size);
+    return bytes;
+  }
+  return 0;
+}
+
+TEST_F(Open, WorksWithTheSocketBufferItIsTold) {
+  const Variable buffer("VERBENA_SOFT_BUFFER", "212992");
+  EndpointOptions options;
+  options.buffer_bytes = 4 << 20;
+  const Pair pair(options);
+  EXPECT_EQ(receive_buffer_bytes(), 212'992);
+  pair.a.fill(0, options.buffer_bytes, 5);
+  ASSERT_EQ(pair.a.post_rdma(IBV_WR_RDMA_WRITE, 1, pair.b, 0, 4 << 20), 0);
+  pair.a.expect(1);
+  EXPECT_EQ(std::memcmp(pair.a.buffer(), pair.b.buffer(), 4 << 20), 0);
+}
+
 TEST_F(Open, SaysWhoHoldsAnAddress) {
   const int other = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   sockaddr_in name{};
@@ -136,6 +163,10 @@ TEST_F(Open, RefusesSettingsThatMakeNoSense) {
   {
     const Variable icrc("VERBENA_SOFT_ICRC", "no");
     refused(EINVAL, "VERBENA_SOFT_ICRC=no");
+  }
+  for (const std::string value : {"no", "1000", "212992x", "-5"}) {
+    const Variable buffer("VERBENA_SOFT_BUFFER", value);
+    refused(EINVAL, "VERBENA_SOFT_BUFFER=" + value);
   }
   {
     const Variable faults("VERBENA_SOFT_FAULTS", "drop=2");

@@ -35,10 +35,13 @@ int largest_mtu(uint32_t interface_mtu) {
 
 std::unique_ptr<io::UdpSocket> open_socket(const Settings& settings) {
   constexpr int kDraws = 16;
+  io::UdpSocketOptions options;
+  // The kernel grants twice what it is asked for.
+  if (settings.buffer_bytes) options.buffer_bytes = *settings.buffer_bytes / 2;
   io::Failure failure;
   for (int draws = settings.address ? 1 : kDraws; draws > 0; --draws) {
     const wire::Address address = settings.address ? *settings.address : draw_loopback_address();
-    if (auto socket = io::UdpSocket::open(address, {}, failure)) return socket;
+    if (auto socket = io::UdpSocket::open(address, options, failure)) return socket;
     if (failure.error != EADDRINUSE) break;
   }
   throw OpenFailure{failure};

@@ -2,6 +2,7 @@
 #include "soft/abi/settings.h"
 
 #include <cerrno>
+#include <charconv>
 #include <cstdlib>
 #include <cstring>
 
@@ -50,6 +51,18 @@ wire::IcrcMode read_icrc_mode() {
   refuse(kName, value, "want strict, or solve for soft-RoCE and adapters as peers");
 }
 
+std::optional<int> read_buffer_bytes() {
+  constexpr const char* kName = "VERBENA_SOFT_BUFFER";
+  constexpr int kLeast = 65'536, kMost = 1 << 30;
+  const char* value = variable(kName);
+  if (value == nullptr) return std::nullopt;
+  const char* end = value + std::strlen(value);
+  int bytes = 0;
+  const auto [rest, error] = std::from_chars(value, end, bytes);
+  if (error == std::errc{} && rest == end && bytes >= kLeast && bytes <= kMost) return bytes;
+  refuse(kName, value, "want a number of bytes from 65536 to 1073741824");
+}
+
 std::optional<io::FaultPlan> read_faults() {
   const char* value = variable("VERBENA_SOFT_FAULTS");
   if (value == nullptr) return std::nullopt;
@@ -63,8 +76,8 @@ std::optional<io::FaultPlan> read_faults() {
 
 Settings read_settings() {
   const char* capture = variable("VERBENA_SOFT_PCAP");
-  return {read_address(), read_mtu(), read_icrc_mode(), read_faults(),
-          capture == nullptr ? "" : capture};
+  return {read_address(),      read_mtu(),    read_icrc_mode(),
+          read_buffer_bytes(), read_faults(), capture == nullptr ? "" : capture};
 }
 
 }  // namespace verbena::soft

@@ -19,6 +19,9 @@ struct Settings {
   std::optional<ibv_mtu> mtu;
   // VERBENA_SOFT_ICRC=strict or solve, the latter for peers that count IPv4 identifications.
   wire::IcrcMode icrc_mode = wire::IcrcMode::kStrict;
+  // VERBENA_SOFT_BUFFER: bytes of socket buffer each way, as the kernel counts them; without it, as
+  // much as a device can use.
+  std::optional<int> buffer_bytes;
   // VERBENA_SOFT_FAULTS
   std::optional<io::FaultPlan> faults;
   // VERBENA_SOFT_PCAP; empty for none.
