@@ -2,12 +2,14 @@
 #include "soft/abi/lane.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <unistd.h>
 
 #include "soft/abi/async.h"
 #include "soft/abi/open_failure.h"
 #include "soft/io/clock.h"
+#include "soft/io/idle_policy.h"
 
 namespace verbena::soft {
 namespace {
@@ -32,14 +34,22 @@ engine::EngineOptions engine_options(const io::UdpSocket& socket, ibv_mtu mtu) {
           wire::mtu_bytes(mtu)};
 }
 
-// Where more threads spin than there are cores, the peer that is waited for may need this one:
-// without this, a round trip takes as long as the scheduler lets spinners spin, milliseconds
-// instead of microseconds.
-void spin_politely(bool busy) {
-  constexpr uint32_t kPatience = 32;
-  thread_local uint32_t idle_polls = 0;
-  idle_polls = busy ? 0 : idle_polls + 1;
-  if (idle_polls > kPatience) sched_yield();
+// `now` is when the poll began.
+void wait_politely(bool busy, engine::TimeNs now, int socket_fd) {
+  using Action = io::IdlePolicy::Action;
+  thread_local io::IdlePolicy policy;
+  if (busy) return policy.on_work();
+  switch (policy.after_idle_poll(now)) {
+    case Action::kPollAgain:
+      return;
+    case Action::kYield:
+      sched_yield();
+      return policy.on_yielded(now, io::monotonic_now());
+    case Action::kSleep:
+      pollfd packet{socket_fd, POLLIN, 0};
+      const timespec limit = io::to_timespec(io::IdlePolicy::kLongestSleep);
+      ppoll(&packet, 1, &limit, nullptr);
+  }
 }
 
 }  // namespace
@@ -62,7 +72,7 @@ Lane::Lane(const Settings& settings)
 
 void Lane::poll(const engine::CompletionQueue& queue) {
   const engine::TimeNs now = io::monotonic_now();
-  spin_politely(drive_unless_driven(now));
+  wait_politely(drive_unless_driven(now), now, socket_->fd());
   // A program that polls an armed queue looks once more before it sleeps, and no poll follows.
   if (queue.armed()) {
     thread_.hand_over();

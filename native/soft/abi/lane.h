@@ -50,7 +50,7 @@ class Lane : private io::Progress {
   }
 
   // Drives the lane once on behalf of a program that found `queue` empty, unless another thread
-  // does so now.
+  // does so now. A program that polls in vain gives way to others; see IdlePolicy.
   void poll(const engine::CompletionQueue& queue);
   // The program is about to sleep: the device's own thread watches from now on.
   void hand_over() { thread_.hand_over(); }

@@ -1,0 +1,43 @@
+// Decides what a thread of the program that polls in vain does before it polls again.
+#pragma once
+
+#include <cstdint>
+
+#include "soft/io/clock.h"
+
+namespace verbena::io {
+
+// Spinning is fastest, but where more threads spin than there are cores, the peer that is waited
+// for may need this one: so it is offered. A thread that computes takes the offer for the rest of
+// its time slice, milliseconds a round trip; a sleeper that a packet wakes gets the core back at
+// once. So an offer that was taken for long makes the thread sleep on the socket for a while.
+class IdlePolicy {
+ public:
+  enum class Action { kPollAgain, kYield, kSleep };
+
+  static constexpr uint32_t kPatiencePolls = 32;
+  static constexpr TimeNs kLongYield = 200'000;
+  static constexpr TimeNs kCrowdedFor = 20'000'000;
+  // What the program would wait for and no packet announces, it sees this late.
+  static constexpr TimeNs kLongestSleep = 100'000;
+
+  void on_work() { idle_polls_ = 0; }
+
+  Action after_idle_poll(TimeNs now) {
+    if (idle_polls_ < kPatiencePolls) {
+      ++idle_polls_;
+      return Action::kPollAgain;
+    }
+    return now < crowded_until_ ? Action::kSleep : Action::kYield;
+  }
+
+  void on_yielded(TimeNs from, TimeNs until) {
+    if (until - from >= kLongYield) crowded_until_ = until + kCrowdedFor;
+  }
+
+ private:
+  uint32_t idle_polls_ = 0;
+  TimeNs crowded_until_ = 0;
+};
+
+}  // namespace verbena::io

@@ -1,0 +1,58 @@
+// Checks when a thread that polls in vain spins, yields and sleeps.
+
+#include "soft/io/idle_policy.h"
+
+#include <gtest/gtest.h>
+
+namespace verbena::io {
+namespace {
+
+using Action = IdlePolicy::Action;
+
+constexpr TimeNs kStart = 5 * kNsPerSecond;
+
+IdlePolicy out_of_patience() {
+  IdlePolicy policy;
+  for (uint32_t i = 0; i < IdlePolicy::kPatiencePolls; ++i) {
+    EXPECT_EQ(policy.after_idle_poll(kStart), Action::kPollAgain);
+  }
+  return policy;
+}
+
+TEST(IdlePolicy, SpinsFirstAndThenYields) {
+  IdlePolicy policy = out_of_patience();
+  EXPECT_EQ(policy.after_idle_poll(kStart), Action::kYield);
+  EXPECT_EQ(policy.after_idle_poll(kStart), Action::kYield);
+}
+
+TEST(IdlePolicy, SpinsAgainAfterWork) {
+  IdlePolicy policy = out_of_patience();
+  policy.on_work();
+  EXPECT_EQ(policy.after_idle_poll(kStart), Action::kPollAgain);
+}
+
+TEST(IdlePolicy, KeepsYieldingToThreadsThatYieldBack) {
+  IdlePolicy policy = out_of_patience();
+  policy.on_yielded(kStart, kStart + IdlePolicy::kLongYield - 1);
+  EXPECT_EQ(policy.after_idle_poll(kStart), Action::kYield);
+}
+
+TEST(IdlePolicy, SleepsForAWhileWhenAYieldTookLong) {
+  IdlePolicy policy = out_of_patience();
+  const TimeNs back = kStart + IdlePolicy::kLongYield;
+  policy.on_yielded(kStart, back);
+  EXPECT_EQ(policy.after_idle_poll(back), Action::kSleep);
+  EXPECT_EQ(policy.after_idle_poll(back + IdlePolicy::kCrowdedFor - 1), Action::kSleep);
+  EXPECT_EQ(policy.after_idle_poll(back + IdlePolicy::kCrowdedFor), Action::kYield);
+}
+
+TEST(IdlePolicy, SpinsFirstOnACrowdedMachineToo) {
+  IdlePolicy policy = out_of_patience();
+  const TimeNs back = kStart + IdlePolicy::kLongYield;
+  policy.on_yielded(kStart, back);
+  policy.on_work();
+  EXPECT_EQ(policy.after_idle_poll(back), Action::kPollAgain);
+}
+
+}  // namespace
+}  // namespace verbena::io
