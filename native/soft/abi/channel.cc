@@ -33,10 +33,12 @@ VERBENA_EXPORT int ibv_destroy_comp_channel(ibv_comp_channel* channel) {
 }
 
 VERBENA_EXPORT int ibv_get_cq_event(ibv_comp_channel* channel, ibv_cq** cq, void** cq_context) {
-  Context::of(channel->context).lane->hand_over();
+  verbena::soft::Lane& lane = *Context::of(channel->context).lane;
+  lane.hand_over();
   Cq* taken = nullptr;
   const int error = Channel::of(channel).events.queued.take(
-      taken, [](Cq* each) { ++each->completion_events_delivered; });
+      taken, [](Cq* each) { ++each->completion_events_delivered; },
+      [&](int fd) { return lane.wait(fd); });
   if (error != 0) {
     errno = error;
     return -1;

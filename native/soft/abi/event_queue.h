@@ -14,6 +14,12 @@
 
 namespace verbena::soft {
 
+// Until the descriptor is readable; 0 or EINTR.
+inline int wait_readable(int fd) {
+  pollfd waited{fd, POLLIN, 0};
+  return poll(&waited, 1, -1) < 0 ? errno : 0;
+}
+
 // The descriptor belongs to the program as much as to us: it may poll it, and may set O_NONBLOCK.
 template <class Event>
 class EventQueue {
@@ -29,13 +35,16 @@ class EventQueue {
     eventfd_write(fd_.get(), 1);  // fails only when 2^64 - 2 events wait
   }
 
-  // Waits unless the descriptor is non-blocking. `on_taken` runs before anyone can see the event
-  // gone. 0, EAGAIN, or EINTR after a signal.
-  template <class OnTaken>
-  int take(Event& event, OnTaken&& on_taken) {
+  // Waits unless the descriptor is non-blocking, by `wait(fd)`, which returns 0 or an errno value.
+  // `on_taken` runs before anyone can see the event gone. 0, EAGAIN, or EINTR after a signal.
+  template <class OnTaken, class Wait>
+  int take(Event& event, OnTaken&& on_taken, Wait&& wait) {
     for (;;) {
       if (take_now(event, on_taken)) return 0;
-      if (const int error = wait(); error != 0) return error;
+      const int flags = fcntl(fd_.get(), F_GETFL);
+      if (flags < 0) return errno;
+      if ((flags & O_NONBLOCK) != 0) return EAGAIN;
+      if (const int error = wait(fd_.get()); error != 0) return error;
     }
   }
 
@@ -62,14 +71,6 @@ class EventQueue {
   void clear() {
     eventfd_t count = 0;
     eventfd_read(fd_.get(), &count);
-  }
-
-  int wait() const {
-    const int flags = fcntl(fd_.get(), F_GETFL);
-    if (flags < 0) return errno;
-    if ((flags & O_NONBLOCK) != 0) return EAGAIN;
-    pollfd waited{fd_.get(), POLLIN, 0};
-    return poll(&waited, 1, -1) < 0 ? errno : 0;
   }
 
   util::UniqueFd fd_;

@@ -81,9 +81,24 @@ void Lane::poll(const engine::CompletionQueue& queue) {
   }
 }
 
+int Lane::wait(int fd) {
+  // In a forked child the socket is the parent's.
+  const nfds_t watched = fork_guard_.in_child() ? 1 : 2;
+  pollfd sources[] = {{fd, POLLIN, 0}, {socket_->fd(), POLLIN, 0}};
+  if (::poll(sources, watched, -1) < 0) return errno;
+  if (sources[1].revents != 0) {
+    const std::lock_guard lock(mutex_);
+    drive_for_program(io::monotonic_now());
+  }
+  return 0;
+}
+
 bool Lane::drive_unless_driven(engine::TimeNs now) {
   const std::unique_lock lock(mutex_, std::try_to_lock);
-  if (!lock) return false;
+  return lock && drive_for_program(now);
+}
+
+bool Lane::drive_for_program(engine::TimeNs now) {
   const bool busy = drive_locked(now);
   thread_.timer_set(next_turn());
   return busy;

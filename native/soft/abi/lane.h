@@ -54,6 +54,9 @@ class Lane : private io::Progress {
   void poll(const engine::CompletionQueue& queue);
   // The program is about to sleep: the device's own thread watches from now on.
   void hand_over() { thread_.hand_over(); }
+  // Sleeps until `fd` is readable or a packet came, and handles the packet: a sleeper that waits
+  // for it is woken once, not by way of the device's thread. 0 or EINTR.
+  int wait(int fd);
 
  private:
   friend class LaneReference;
@@ -85,6 +88,8 @@ class Lane : private io::Progress {
 
   // All with the lane locked.
   bool drive_locked(engine::TimeNs now);
+  // On a thread of the program: the device's own may sleep past a timer that this set.
+  bool drive_for_program(engine::TimeNs now);
   bool receive(engine::TimeNs now);
   void accept(engine::TimeNs now, const io::Datagram& datagram);
   void transmit(engine::TimeNs now);
