@@ -1,60 +1,17 @@
 // Unreliable connections and datagrams through verbs.
 #include <gtest/gtest.h>
 
-#include "support/verbs_objects.h"
+#include "support/unreliable_endpoints.h"
 
 namespace verbena::test {
 namespace {
-
-constexpr uint32_t kQkey = 0x11111111;
-constexpr uint32_t kGrhBytes = 40;
-
-EndpointOptions of_type(ibv_qp_type type, uint64_t operations = 0) {
-  EndpointOptions options;
-  options.type = type;
-  options.wr_operations = operations;
-  return options;
-}
-
-void bring_up_datagrams(const Endpoint& endpoint) {
-  ibv_qp_attr attributes{};
-  attributes.qp_state = IBV_QPS_INIT;
-  attributes.port_num = 1;
-  attributes.qkey = kQkey;
-  ASSERT_EQ(
-      endpoint.modify(attributes, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_QKEY), 0);
-  ASSERT_EQ(endpoint.to_state(IBV_QPS_RTR), 0);
-  attributes.qp_state = IBV_QPS_RTS;
-  attributes.sq_psn = 5;
-  ASSERT_EQ(endpoint.modify(attributes, IBV_QP_STATE | IBV_QP_SQ_PSN), 0);
-}
-
-void bring_up_unreliable(const Endpoint& endpoint, uint32_t peer_qpn) {
-  ASSERT_EQ(endpoint.to_init(), 0);
-  ibv_qp_attr attributes{};
-  attributes.qp_state = IBV_QPS_RTR;
-  attributes.path_mtu = IBV_MTU_1024;
-  attributes.dest_qp_num = peer_qpn;
-  attributes.ah_attr.is_global = 1;
-  attributes.ah_attr.port_num = 1;
-  attributes.ah_attr.grh.dgid = gid_of(endpoint.context());
-  ASSERT_EQ(endpoint.modify(attributes, IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU |
-                                            IBV_QP_DEST_QPN | IBV_QP_RQ_PSN),
-            0);
-  attributes.qp_state = IBV_QPS_RTS;
-  ASSERT_EQ(endpoint.modify(attributes, IBV_QP_STATE | IBV_QP_SQ_PSN), 0);
-}
 
 class Datagrams : public testing::Test {
  protected:
   void SetUp() override {
     bring_up_datagrams(a);
     bring_up_datagrams(b);
-    ibv_ah_attr to{};
-    to.is_global = 1;
-    to.port_num = 1;
-    to.grh.dgid = gid_of(context.get());
-    ah.reset(ibv_create_ah(a.pd(), &to));
+    ah = address_handle(a, gid_of(context.get()));
     ASSERT_NE(ah, nullptr);
   }
 
