@@ -9,6 +9,7 @@ export type {
   SessionSnapshot,
 } from './server/server.js';
 export type { ServerOptions } from './server/options.js';
+export type { Capacity, CapacityLimit } from './server/capacity.js';
 export type { Session, SessionEvents } from './server/session.js';
 export type { IncomingRequest, RequestHandler } from './connection/responder.js';
 

@@ -119,6 +119,8 @@ export async function serveCommand(flags: Readonly<Record<string, string>>): Pro
   const stopped = stopSignal(log);
   const { address, port, family } = server.address();
   const where = family === 'IPv6' ? `[${address}]:${port}` : `${address}:${port}`;
+  const { clients, limitedBy } = server.capacity;
+  log.info({ clients, limitedBy }, `room for ${clients} clients, limited by ${limitedBy}`);
   process.stdout.write(`verbena: listening on ${where} (device ${server.deviceName})\n`);
   const signal = await stopped;
   log.info({ signal }, 'stopping: no new clients, work in flight may finish');

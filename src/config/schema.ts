@@ -11,6 +11,7 @@ export interface ServeConfig {
   readonly key?: string | undefined;
   readonly devCert?: string | undefined;
   readonly maxConnections: number;
+  readonly maxRegisteredBytes?: number | undefined;
   readonly maxRequestsPerConnection: number;
   readonly maxPayloadBytes: number;
   readonly regionBytes: number;

@@ -68,6 +68,14 @@ export const serveSettings = [
     help: 'sessions at most; the next client is told to come back later',
   },
   {
+    key: 'maxRegisteredBytes',
+    kind: 'bytes',
+    env: 'VERBENA_MAX_REGISTERED_BYTES',
+    min: 1,
+    max: Number.MAX_SAFE_INTEGER,
+    help: 'memory for the rings and regions of all clients; unlimited unless set',
+  },
+  {
     key: 'maxRequestsPerConnection',
     kind: 'count',
     env: 'VERBENA_MAX_REQUESTS_PER_CONNECTION',

@@ -91,6 +91,15 @@ export interface EndpointOptions {
   readonly stats: TrafficStats;
 }
 
+/** Bytes that an endpoint registers for its rings. */
+export function ringsBytes(
+  options: Pick<EndpointOptions, 'slots' | 'slotBytes' | 'withScratch'>,
+): number {
+  const { slots, slotBytes, withScratch } = options;
+  const scratchSlots = withScratch ? OPERATION_DEPTH : 0;
+  return (2 * (slots + EXTRA_RECEIVES) + scratchSlots) * slotBytes;
+}
+
 export class Endpoint implements CompletionSink, TickTask, RetireListener {
   readonly qp: QueuePair;
   readonly sender: SendQueue;
@@ -122,8 +131,7 @@ export class Endpoint implements CompletionSink, TickTask, RetireListener {
     this.#receives = slots + EXTRA_RECEIVES;
     const ringBytes = this.#receives * slotBytes;
     this.#scratchOffset = 2 * ringBytes;
-    const scratchBytes = options.withScratch ? OPERATION_DEPTH * slotBytes : 0;
-    this.#rings = qp.register(2 * ringBytes + scratchBytes, LOCAL_ACCESS);
+    this.#rings = qp.register(ringsBytes(options), LOCAL_ACCESS);
     qp.user = this;
     this.bytes = this.#rings.slab.bytes;
     this.view = this.#rings.slab.view;

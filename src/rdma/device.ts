@@ -98,6 +98,11 @@ export class Device {
     return this.native.name;
   }
 
+  /** Whether memory registered with it is locked: by adapters and soft-RoCE, not by our own. */
+  get pinsMemory(): boolean {
+    return this.libraryPath !== softLibraryPath();
+  }
+
   /** The port to use: the wished one, or the first that is ACTIVE. */
   choosePort(wished?: number): PortChoice {
     const ports = Array.from({ length: this.attributes.portCount }, (_, index) => ({

@@ -34,6 +34,11 @@ export interface ServerOptions extends DeviceOptions {
   readonly handler: RequestHandler<Session>;
   /** Clients at once; default 2000. The device may allow fewer. */
   readonly maxConnections?: number | undefined;
+  /**
+   * Bytes that the rings and regions of all clients may take; unlimited unless told. Buffers of
+   * large payloads come on top, for as long as they are under way.
+   */
+  readonly maxRegisteredBytes?: number | undefined;
   /** SENDs under way each way of a client at most, and receives posted; default 16. */
   readonly slots?: number | undefined;
   /**
@@ -72,6 +77,7 @@ export type ResolvedServerOptions = {
       | 'host'
       | 'port'
       | 'maxConnections'
+      | 'maxRegisteredBytes'
       | 'slots'
       | 'slotBytes'
       | 'regionBytes'
@@ -102,7 +108,13 @@ export function resolveServerOptions(options: ServerOptions): ResolvedServerOpti
   const timeout = (name: keyof ServerOptions & `${string}Ms`, fallback: number): number =>
     numberOption(name, options[name], fallback, timeoutRange);
   const integer = (
-    name: 'port' | 'maxConnections' | 'slots' | 'regionBytes' | 'maxPayloadBytes',
+    name:
+      | 'port'
+      | 'maxConnections'
+      | 'maxRegisteredBytes'
+      | 'slots'
+      | 'regionBytes'
+      | 'maxPayloadBytes',
     fallback: number,
     range: { min: number; max: number },
   ): number => integerOption(name, options[name], fallback, range);
@@ -113,6 +125,10 @@ export function resolveServerOptions(options: ServerOptions): ResolvedServerOpti
     host: stringOption('host', options.host, '127.0.0.1', 255),
     port: integer('port', 0, { min: 0, max: 65_535 }),
     maxConnections: integer('maxConnections', 2000, { min: 1, max: MAX_SLOTS }),
+    maxRegisteredBytes:
+      options.maxRegisteredBytes === undefined
+        ? Infinity
+        : integer('maxRegisteredBytes', 0, { min: 1, max: Number.MAX_SAFE_INTEGER }),
     slots: integer('slots', 16, limits.slots),
     slotBytes: slotBytesOption(options.slotBytes, 4096, limits.slotBytes),
     regionBytes: integer('regionBytes', 8192, limits.regionBytes),

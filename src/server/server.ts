@@ -2,6 +2,7 @@
 import { EventEmitter } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import type { TLSSocket } from 'node:tls';
+import { ringsBytes } from '../connection/endpoint.js';
 import { newTrafficStats, type TrafficStats } from '../connection/traffic-stats.js';
 import { numberOption } from '../connection/option-checks.js';
 import { within } from '../connection/within.js';
@@ -13,13 +14,13 @@ import { gidText, type GidChoice, type PortChoice } from '../rdma/addressing.js'
 import type { BufferPoolStats } from '../rdma/buffer-pool.js';
 import { acquireDevice, type Device, type DeviceLease } from '../rdma/device.js';
 import type { ResourceRecord } from '../rdma/registry.js';
+import { readSystemLimits } from '../rdma/system-limits.js';
+import { capacityOf, type Capacity } from './capacity.js';
 import { Listener, type PendingSocket } from './listener.js';
 import { resolveServerOptions, type ResolvedServerOptions, type ServerOptions } from './options.js';
 import { ServerSession, drainingError, type Session, type SessionHost } from './session.js';
-import { MAX_SLOTS, SlotMap } from './slot-map.js';
+import { SlotMap } from './slot-map.js';
 
-/** Memory regions of one idle session: rings and region. */
-const REGIONS_PER_SESSION = 2;
 const MAX_DRAIN_MS = 86_400_000;
 
 export interface ServerEvents {
@@ -41,8 +42,8 @@ export interface ServerSnapshot {
   readonly port: number;
   readonly gid: { readonly index: number; readonly address: string; readonly reason: string };
   readonly state: ServerState;
-  /** Clients that this configuration and this device allow. */
-  readonly capacity: number;
+  /** Clients that configuration, device and system allow, and each of their limits. */
+  readonly capacity: Capacity;
   readonly sessions: readonly SessionSnapshot[];
   /** Sockets whose set-up is not finished. */
   readonly pendingHandshakes: number;
@@ -80,8 +81,8 @@ export interface Server extends EventEmitter<ServerEvents>, AsyncDisposable {
   /** Name of the device in use. */
   readonly deviceName: string;
   readonly state: ServerState;
-  /** Clients that the configuration and the device allow. */
-  readonly capacity: number;
+  /** Clients that configuration, device and system allow, and each of their limits. */
+  readonly capacity: Capacity;
   /** Where it listens for TLS. */
   address(): AddressInfo;
   /** Clients connected now. */
@@ -111,15 +112,20 @@ function increment(counts: Record<string, number>, code: string): void {
   counts[code] = (counts[code] ?? 0) + 1;
 }
 
-/** Clients that the device can hold, if nobody else uses it. */
-function deviceCapacity({ attributes }: Device): number {
-  const { maxQp, maxCq, maxPd, maxMr } = attributes;
-  return Math.min(maxQp, maxCq, maxPd, Math.floor(maxMr / REGIONS_PER_SESSION), MAX_SLOTS);
+function capacityFor({ attributes, pinsMemory }: Device, options: ResolvedServerOptions): Capacity {
+  const { slots, slotBytes, regionBytes } = options;
+  return capacityOf({
+    options,
+    attributes,
+    system: readSystemLimits(pinsMemory),
+    sessionBytes: ringsBytes({ slots, slotBytes, withScratch: false }) + regionBytes,
+  });
 }
 
 class RunningServer extends EventEmitter<ServerEvents> implements Server {
   readonly #lease: DeviceLease;
   readonly #device: Device;
+  readonly capacity: Capacity;
   readonly #options: ResolvedServerOptions;
   readonly #host: SessionHost;
   readonly #gid: GidChoice;
@@ -140,6 +146,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
     this.#lease = lease;
     this.#device = lease.device;
     this.#options = options;
+    this.capacity = capacityFor(lease.device, options);
     const port = lease.device.choosePort(options.devicePort);
     // Fails now rather than at the first client, when there is no address at all.
     this.#gid = lease.device.chooseGid(port.port, { index: options.gidIndex });
@@ -176,10 +183,6 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
 
   get state(): ServerState {
     return this.#state;
-  }
-
-  get capacity(): number {
-    return this.#host.slots.capacity;
   }
 
   address(): AddressInfo {
@@ -270,7 +273,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
       device: this.#device,
       port,
       options: this.#options,
-      slots: new SlotMap(Math.min(this.#options.maxConnections, deviceCapacity(this.#device))),
+      slots: new SlotMap(this.capacity.clients),
       psns: new PsnSet(),
       traffic: newTrafficStats(),
       get isDraining() {

@@ -301,7 +301,7 @@ describe('garbage', () => {
 describe('capacity', () => {
   it('used up refuses with a code and a time, and takes the next when one left', async () => {
     const others = [await connectTo(server), await connectTo(server)];
-    expect(server.capacity).toBe(3);
+    expect(server.capacity).toMatchObject({ clients: 3, limitedBy: 'maxConnections' });
     await expect(connectTo(server)).rejects.toMatchObject({
       code: 'ERR_VERBENA_RESOURCE_EXHAUSTED',
       retryAfterMs: 1000,

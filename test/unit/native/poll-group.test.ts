@@ -211,7 +211,7 @@ describe('the loop', () => {
     }
   });
 
-  it('posts the receives of a batch before its sends, whatever queue pair they belong to', async () => {
+  it('posts the receives of a batch before its sends, whoever they belong to', async () => {
     const group = new TestGroup(device, { spinUs: 0 });
     const a = new LoopbackEnd(device, group);
     const b = new LoopbackEnd(device, group);
