@@ -9,6 +9,8 @@ export type {
   SessionSnapshot,
 } from './server/server.js';
 export type { ServerOptions } from './server/options.js';
+export { probeLimits } from './server/probe-limits.js';
+export type { ProbedLimit, ProbeOptions, ProbeResult } from './server/probe-limits.js';
 export type { Capacity, CapacityLimit } from './server/capacity.js';
 export type { Session, SessionEvents } from './server/session.js';
 export type { IncomingRequest, RequestHandler } from './connection/responder.js';

@@ -4,6 +4,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { flagOf, serveSettings, type Setting } from '../config/settings.js';
 import type { DemoCommandOptions } from './demo/command.js';
 import type { PingOptions } from './ping-command.js';
+import type { ProbeLimitsOptions } from './probe-limits-command.js';
 import type { RunOptions } from './run-command.js';
 
 /** Where a command leaves its exit code. */
@@ -130,6 +131,33 @@ function demo(setExitCode: SetExitCode): Command {
     });
 }
 
+function probe(setExitCode: SetExitCode): Command {
+  return new Command('probe-limits')
+    .summary('find out how many clients a device has room for')
+    .description(
+      'Creates protection domains, completion queues, memory regions and whole sessions until ' +
+        'the device refuses, releases them, and shows what it reports beside what it gave. ' +
+        'What others use meanwhile is missing.',
+    )
+    .option('--device <name>', 'soft, the name of an RDMA device, or auto', 'auto')
+    .option('--soft-addr <ip>', 'local IP address of the soft device')
+    .option('--most <n>', 'objects of each kind to try', integer(1, 1_048_576), 4096)
+    .option('--region-bytes <bytes>', 'region of each session', integer(0, 2 ** 40), 8192)
+    .option('--write <file>', 'set device and maxConnections in this configuration file')
+    .option('--json', 'print one JSON object and nothing else', false)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  verbena probe-limits --device soft
+  verbena probe-limits --device mlx5_0 --most 20000 --write verbena.json`,
+    )
+    .action(async (options: ProbeLimitsOptions) => {
+      const { probeLimitsCommand } = await import('./probe-limits-command.js');
+      setExitCode(await probeLimitsCommand(options));
+    });
+}
+
 /** The whole program. Errors of usage are thrown as CommanderError. */
 export function createProgram(setExitCode: SetExitCode): Command {
   const program = new Command('verbena')
@@ -139,7 +167,7 @@ export function createProgram(setExitCode: SetExitCode): Command {
     .exitOverride()
     .showHelpAfterError('Run with --help for the options and examples.')
     .addHelpText('after', '\nStart here:\n  verbena demo');
-  for (const make of [serve, ping, run, demo]) {
+  for (const make of [serve, ping, run, demo, probe]) {
     program.addCommand(make(setExitCode).copyInheritedSettings(program));
   }
   return program;

@@ -93,6 +93,9 @@ export type ResolvedServerOptions = {
   ]: NonNullable<ServerOptions[K]>;
 } & Pick<ServerOptions, 'handler' | 'devicePort' | 'gidIndex'>;
 
+/** What each client is granted unless told otherwise. */
+export const defaultSession = { slots: 16, slotBytes: 4096, regionBytes: 8192 };
+
 const timeoutRange = { min: 1, max: MAX_TIMEOUT_MS };
 
 /** Checks every option; throws ERR_VERBENA_INVALID_OPTION that names the first wrong one. */
@@ -129,9 +132,9 @@ export function resolveServerOptions(options: ServerOptions): ResolvedServerOpti
       options.maxRegisteredBytes === undefined
         ? Infinity
         : integer('maxRegisteredBytes', 0, { min: 1, max: Number.MAX_SAFE_INTEGER }),
-    slots: integer('slots', 16, limits.slots),
-    slotBytes: slotBytesOption(options.slotBytes, 4096, limits.slotBytes),
-    regionBytes: integer('regionBytes', 8192, limits.regionBytes),
+    slots: integer('slots', defaultSession.slots, limits.slots),
+    slotBytes: slotBytesOption(options.slotBytes, defaultSession.slotBytes, limits.slotBytes),
+    regionBytes: integer('regionBytes', defaultSession.regionBytes, limits.regionBytes),
     maxPayloadBytes: integer('maxPayloadBytes', 64 * 1024 * 1024, limits.payloadBytes),
     maxRequestsPerConnection: integerOption(
       'maxRequestsPerConnection',

@@ -18,7 +18,7 @@ const MAX_RD_ATOMIC = 16;
 const RETRY_AFTER_MS = 1000;
 
 /** Rights that a client has on its queue pair at the server: its region, and reading offers. */
-const SERVER_QP_ACCESS = Access.remoteWrite | Access.remoteRead | Access.remoteAtomic;
+export const SERVER_QP_ACCESS = Access.remoteWrite | Access.remoteRead | Access.remoteAtomic;
 
 /** What the sessions of one server share. */
 export interface ServerResources<T> {

@@ -1,5 +1,5 @@
 // The `verbena` program as its user meets it: exit codes, one-line failures, serve, ping and run.
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -33,12 +33,12 @@ function expectOneLine({ stdout, stderr }: Ended, pattern: RegExp): void {
 }
 
 describe('usage', () => {
-  it.each([[[]], [['serve']], [['ping']], [['run']], [['demo']]])(
+  it.each([[[]], [['serve']], [['ping']], [['run']], [['demo']], [['probe-limits']]])(
     'explains %j with examples',
     async (command) => {
       const { code, stdout } = await verbena([...command, '--help']).ended;
       expect(code).toBe(0);
-      expect(stdout).toMatch(/verbena (demo|serve|ping|run)/);
+      expect(stdout).toMatch(/verbena (demo|serve|ping|run|probe-limits)/);
     },
   );
 
@@ -66,6 +66,29 @@ describe('usage', () => {
     const file = await verbena(['serve', '--config', path]).ended;
     expect(file.code).toBe(78);
     expectOneLine(file, /port in .*bad\.json/);
+  });
+});
+
+describe('probe-limits', () => {
+  it('writes the room that it found into a configuration, beside what is there', async () => {
+    const path = join(folder, 'probed.json');
+    await writeFile(path, '{"port": 0, "maxConnections": 5}');
+    const args = ['probe-limits', '--device', 'soft', '--most', '30', '--write', path];
+    const { stdout } = await verbena(args).succeeded();
+    expect(stdout).toMatch(/^protection domains +65536 +at least 30$/m);
+    expect(stdout).toMatch(/^sessions +at least 30$/m);
+    await using server = verbena(['serve', '--config', path, '--dev-cert', dev]);
+    await server.waitFor(/room for 30 clients, limited by maxConnections/, 'stderr');
+  });
+
+  it('keeps its hands off a file that is no configuration', async () => {
+    const path = join(folder, 'notes.txt');
+    await writeFile(path, 'mine');
+    const args = ['probe-limits', '--device', 'soft', '--most', '1', '--write', path];
+    const ended = await verbena(args).ended;
+    expect(ended.code).toBe(1);
+    expect(ended.stderr).toMatch(/cannot read .*notes\.txt/);
+    expect(await readFile(path, 'utf8')).toBe('mine');
   });
 });
 

@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Connection, Server, VerbenaError } from '../../src/index.js';
 import type { NativeQpAttributes } from '../../src/native/addon.js';
 import { acquireDevice, type Device, type DeviceLease } from '../../src/rdma/device.js';
+import { probeLimits } from '../../src/server/probe-limits.js';
 import { RawClient, RawEndpoint, plainHello } from '../helpers/raw-client.js';
 import {
   codeOfRejection,
@@ -136,6 +137,45 @@ describe('a device that refuses', () => {
     });
     // The client is the first to make objects; the server is not asked before.
     expect(await codeOfRejection(connectTo(server))).toMatch(/ERR_VERBENA_/);
+  });
+});
+
+describe('probing the limits', () => {
+  const options = { device: 'soft', most: 40 };
+  const found = async (): Promise<unknown[]> =>
+    (await probeLimits(options)).limits.map((limit) => [limit.kind, limit.found, limit.refusal]);
+
+  it('finds as many as were tried where the device refuses nothing', async () => {
+    expect(await found()).toEqual([
+      ['protection domains', 40, undefined],
+      ['completion queues', 40, undefined],
+      ['memory regions', 40, undefined],
+      ['sessions', 40, undefined],
+    ]);
+  });
+
+  it('finds where the device refuses, in the middle of a session too, and why', async () => {
+    let open = 0;
+    replace(device.native, 'allocPd', (allocPd) => () => {
+      const pd = allocPd();
+      replace(pd, 'registerMemory', (register) => (...args) => {
+        if (open === 7) throw nativeError('ENOMEM', 'ibv_reg_mr');
+        const mr = register(...args);
+        open++;
+        replace(mr, 'close', (close) => () => {
+          close();
+          open--;
+        });
+        return mr;
+      });
+      return pd;
+    });
+    expect(await found()).toEqual([
+      ['protection domains', 40, undefined],
+      ['completion queues', 40, undefined],
+      ['memory regions', 7, 'ibv_reg_mr: ENOMEM'],
+      ['sessions', 3, 'ibv_reg_mr: ENOMEM'],
+    ]);
   });
 });
 
