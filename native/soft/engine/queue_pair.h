@@ -38,7 +38,7 @@ struct Requester {
   uint64_t started = 0;   // requests below have their PSNs
 
   // The last PSN of each READ or atomic request packet sent and not answered. A READ may be asked
-  // for in several pieces, and what is asked for again must lie within one piece: that is what the
+  // for in several pieces, and what is asked for again is the rest of one piece: that is what the
   // responder remembers.
   std::deque<uint32_t> response_ends;
   uint32_t unfinished_responses =

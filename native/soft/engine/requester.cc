@@ -27,18 +27,14 @@ size_t responses_awaited(const Requester& requester) {
   return static_cast<size_t>(std::find_if(ends.begin(), ends.end(), not_sent) - ends.begin());
 }
 
-// Enters a request packet for `packets` PSNs from send_psn; fewer, when what is sent again was a
-// smaller piece.
+// Enters a request packet for `packets` PSNs from send_psn. What is sent again is asked for as far
+// as it was, whatever the window is now: soft-RoCE forgets the start of a READ once it was asked
+// for the rest of it, so that two pieces of one could not both be repeated.
 uint32_t enter_response_end(Requester& requester, uint32_t packets) {
   auto& ends = requester.response_ends;
-  const auto next = ends.begin() + static_cast<ptrdiff_t>(responses_awaited(requester));
-  uint32_t end = wire::psn_add(requester.send_psn, packets - 1);
-  if (next != ends.end() && wire::psn_diff(*next, end) <= 0) {
-    end = *next;
-  } else {
-    ends.insert(next, end);
-  }
-  return static_cast<uint32_t>(wire::psn_diff(end, requester.send_psn)) + 1;
+  const size_t next = responses_awaited(requester);
+  if (next == ends.size()) ends.push_back(wire::psn_add(requester.send_psn, packets - 1));
+  return static_cast<uint32_t>(wire::psn_diff(ends[next], requester.send_psn)) + 1;
 }
 
 bool carries_imm(const SendRequest& request) {
