@@ -32,7 +32,8 @@ const RETRY_AFTER_MS = 1000;
 
 export interface SessionEvents {
   /**
-   * The client wrote to the region with an immediate: its value, and the number of bytes written.
+   * The client wrote to the region with an immediate: its value, and the number of bytes that came
+   * with it. A write of more than 512 KiB goes in pieces of that size, and the last one counts.
    */
   immediate: [value: number, byteLength: number];
 }
