@@ -1,15 +1,10 @@
 // Runs the demo: one server process, N client processes, and the account of what they did.
+import { ManagedProcess, settlesWithin } from '../../processes/managed-process.js';
+import { addObjects, noObjects, type LiveObjects } from '../../processes/live-objects.js';
+import { OwnServer } from '../../stress/own-server.js';
 import { makeDevCertificate } from '../dev-certificate.js';
-import type {
-  ClientOrders,
-  FromClient,
-  FromServer,
-  LiveObjects,
-  ToClient,
-  ToServer,
-} from './messages.js';
-import { DemoProcess } from './processes.js';
-import { addObjects, noObjects, percentile, type DemoResult } from './result.js';
+import type { ClientOrders, FromClient, ToClient } from './messages.js';
+import { percentile, type DemoResult } from './result.js';
 import type { ClientState, View } from './view.js';
 
 export interface DemoOptions {
@@ -20,25 +15,9 @@ export interface DemoOptions {
   readonly signal: AbortSignal;
 }
 
-const listenTimeoutMs = 15_000;
 const clientTimeoutMs = 120_000;
-const reportTimeoutMs = 15_000;
 
-type ServerProcess = DemoProcess<ToServer, FromServer>;
-type ClientProcess = DemoProcess<ToClient, FromClient>;
-
-/** Resolves with true when `promise` settles in time, else with false. */
-async function settlesWithin(promise: Promise<unknown>, timeoutMs: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<boolean>((resolve) => {
-    timer = setTimeout(() => resolve(false), timeoutMs);
-  });
-  try {
-    return await Promise.race([promise.then(() => true), late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
+type ClientProcess = ManagedProcess<ToClient, FromClient>;
 
 /** Clocks are not finer than that. */
 function tenths(value: number): number {
@@ -51,16 +30,13 @@ export class Demo {
   /** What went wrong, one sentence each. */
   readonly errors: string[] = [];
 
-  readonly #processes = new Set<ServerProcess | ClientProcess>();
+  readonly #processes = new Set<ClientProcess | OwnServer['process']>();
   readonly #latenciesUs: number[] = [];
   /** `client PSN-server PSN` of each session, as the clients and as the server tell them. */
   readonly #clientPairs: string[] = [];
   readonly #serverPairs = new Set<string>();
-  #device = 'none';
-  #port: number | undefined;
+  #server: OwnServer | undefined;
   #leaked: LiveObjects = noObjects;
-  #reported = false;
-  #onListening: () => void = () => undefined;
   #view: View | undefined;
 
   constructor(private readonly options: DemoOptions) {
@@ -87,7 +63,8 @@ export class Demo {
       const started = performance.now();
       await Promise.all(this.clients.map((state) => this.#runClient(state, certificate.ca)));
       seconds = (performance.now() - started) / 1000;
-      await this.#finishServer(server);
+      await server.finish();
+      this.#leaked = addObjects(this.#leaked, server.leaked ?? noObjects);
     } finally {
       this.options.signal.removeEventListener('abort', stopAll);
       await Promise.all([...this.#processes].map((process) => process.stop()));
@@ -96,7 +73,7 @@ export class Demo {
     return this.#result(seconds);
   }
 
-  #track<T extends ServerProcess | ClientProcess>(what: string, process: T): T {
+  #track(what: string, process: ClientProcess | OwnServer['process']): void {
     this.#processes.add(process);
     void process.ended.then((how) => {
       this.#processes.delete(process);
@@ -104,60 +81,41 @@ export class Demo {
       const said = process.output === '' ? '' : ` (its last words: ${process.output})`;
       this.errors.push(`${what} ${how}${said}`);
     });
-    return process;
   }
 
-  async #startServer(certificate: { cert: string; key: string }): Promise<ServerProcess> {
-    const listening = new Promise<void>((resolve) => (this.#onListening = resolve));
-    const server: ServerProcess = new DemoProcess('server-process.js', (message: FromServer) =>
-      this.#onServerMessage(message),
-    );
-    this.#track('the server', server);
-    server.send({
-      type: 'start',
-      orders: {
-        cert: certificate.cert,
-        key: certificate.key,
-        maxConnections: this.options.clients,
-        maxPayloadBytes: this.options.largeBytes,
+  async #startServer(certificate: { cert: string; key: string }): Promise<OwnServer> {
+    const { clients, largeBytes } = this.options;
+    const { cert, key } = certificate;
+    const server = new OwnServer(
+      { device: 'soft', cert, key, maxConnections: clients, maxPayloadBytes: largeBytes },
+      {
+        onSessionStarted: (_, localPsn, remotePsn) => {
+          this.#serverPairs.add(`${remotePsn}-${localPsn}`);
+        },
+        onSessionEnded: () => undefined,
+        onRefused: () => undefined,
+        onProblem: (problem) => this.errors.push(problem),
       },
-    });
-    const inTime = await settlesWithin(Promise.race([listening, server.ended]), listenTimeoutMs);
-    if (!inTime) this.errors.push(`the server did not listen within ${listenTimeoutMs / 1000} s`);
+    );
+    this.#server = server;
+    this.#track('the server', server.process);
+    await server.started();
     return server;
   }
 
-  #onServerMessage(message: FromServer): void {
-    switch (message.type) {
-      case 'listening':
-        this.#device = message.device;
-        this.#port = message.port;
-        this.#onListening();
-        return;
-      case 'sessionStarted':
-        this.#serverPairs.add(`${message.remotePsn}-${message.localPsn}`);
-        return;
-      case 'report':
-        this.#reported = true;
-        this.#leaked = addObjects(this.#leaked, message.afterSessions);
-        this.#leaked = addObjects(this.#leaked, message.atEnd);
-        return;
-      case 'failed':
-        this.errors.push(`server: ${message.message}`);
-    }
-  }
-
   async #runClient(state: ClientState, ca: string): Promise<void> {
-    if (this.#port === undefined || this.options.signal.aborted) {
+    const port = this.#server?.port;
+    if (port === undefined || this.options.signal.aborted) {
       this.#setPhase(state, 'failed');
       return;
     }
-    const client: ClientProcess = new DemoProcess('client-process.js', (message: FromClient) =>
-      this.#onClientMessage(state, message),
+    const client: ClientProcess = new ManagedProcess(
+      new URL('client-process.js', import.meta.url),
+      (message: FromClient) => this.#onClientMessage(state, message),
     );
     this.#track(state.name, client);
     const { requests, largeBytes } = this.options;
-    const orders: ClientOrders = { name: state.name, port: this.#port, ca, requests, largeBytes };
+    const orders: ClientOrders = { name: state.name, port, ca, requests, largeBytes };
     client.send({ type: 'start', orders });
     if (!(await settlesWithin(client.ended, clientTimeoutMs))) {
       this.errors.push(`${state.name} did not finish within ${clientTimeoutMs / 1000} s`);
@@ -196,20 +154,12 @@ export class Demo {
     this.#view?.update();
   }
 
-  async #finishServer(server: ServerProcess): Promise<void> {
-    server.send({ type: 'finish' });
-    if (!(await settlesWithin(server.ended, reportTimeoutMs))) {
-      this.errors.push(`the server did not end within ${reportTimeoutMs / 1000} s`);
-    }
-    if (!this.#reported) this.errors.push('the server did not report what it still held');
-  }
-
   #result(seconds: number): DemoResult {
     const requests = this.clients.reduce((sum, client) => sum + client.requests, 0);
     const agreed = this.#clientPairs.filter((pair) => this.#serverPairs.has(pair));
     const sorted = this.#latenciesUs.sort((a, b) => a - b);
     return {
-      device: this.#device,
+      device: this.#server?.device ?? 'none',
       clients: this.options.clients,
       connected: this.#clientPairs.length,
       uniquePsns: new Set(agreed).size,

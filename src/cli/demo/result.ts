@@ -1,5 +1,5 @@
 // What the demo found: its JSON document, its verdict and its summary in words.
-import type { LiveObjects } from './messages.js';
+import { countObjects, type LiveObjects } from '../../processes/live-objects.js';
 
 /** The document that `verbena demo --json` prints. */
 export interface DemoResult {
@@ -16,16 +16,6 @@ export interface DemoResult {
   readonly requestsPerSecond: number;
   /** Objects that the server or a client still held at its end. */
   readonly leaked: LiveObjects;
-}
-
-export const noObjects: LiveObjects = { pd: 0, cq: 0, qp: 0, mr: 0 };
-
-export function addObjects(a: LiveObjects, b: LiveObjects): LiveObjects {
-  return { pd: a.pd + b.pd, cq: a.cq + b.cq, qp: a.qp + b.qp, mr: a.mr + b.mr };
-}
-
-export function countObjects({ pd, cq, qp, mr }: LiveObjects): number {
-  return pd + cq + qp + mr;
 }
 
 /** The value that `share` (0 to 1) of the sorted values do not exceed; 0 when there are none. */

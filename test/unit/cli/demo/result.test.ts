@@ -3,11 +3,11 @@ import { describe, expect, it } from 'vitest';
 import {
   formatBytes,
   isGood,
-  noObjects,
   percentile,
   summaryOf,
   type DemoResult,
 } from '../../../../src/cli/demo/result.js';
+import { noObjects } from '../../../../src/processes/live-objects.js';
 
 const good: DemoResult = {
   device: 'soft0',

@@ -1,22 +1,45 @@
-// Starts the demo's processes and makes sure that each one has ended, whatever happens.
+// The parent's end of a channel between processes, and an end of the child that is certain.
 import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+
+export interface ManagedProcessOptions {
+  /** Options of Node itself, such as `--expose-gc`. */
+  readonly execArgv?: readonly string[];
+}
 
 const graceMs = 2000;
 const keptOutputChars = 4000;
 
+/** Resolves with true when `promise` settles in time, else with false. */
+export async function settlesWithin(
+  promise: Promise<unknown>,
+  timeoutMs: number,
+): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), timeoutMs);
+  });
+  try {
+    return await Promise.race([promise.then(() => true), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** One child process with typed messages. */
-export class DemoProcess<In, Out> {
+export class ManagedProcess<In, Out> {
   readonly #child: ChildProcess;
   #output = '';
   /** Resolves when the process has ended: how, in words, or undefined when it exited with 0. */
   readonly ended: Promise<string | undefined>;
 
   constructor(
-    script: 'server-process.js' | 'client-process.js',
+    script: URL,
     onMessage: (message: Out) => void,
+    { execArgv = [] }: ManagedProcessOptions = {},
   ) {
-    this.#child = fork(fileURLToPath(new URL(script, import.meta.url)), [], {
+    this.#child = fork(fileURLToPath(script), [], {
+      execArgv: [...process.execArgv, ...execArgv],
       serialization: 'advanced',
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });
@@ -47,6 +70,11 @@ export class DemoProcess<In, Out> {
   send(message: In): void {
     // A process that has just died cannot be told; `ended` reports that.
     if (this.#child.connected) this.#child.send(message as object, () => undefined);
+  }
+
+  /** Sends a signal; nothing happens when the process has ended. */
+  kill(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
   }
 
   /** Ends the process: asks first, insists after two seconds. */

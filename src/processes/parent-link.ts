@@ -1,4 +1,4 @@
-// The child's end of the demo's channel: typed messages, and a life no longer than the parent's.
+// The child's end of a channel between processes: typed messages, and a life within the parent's.
 
 export class ParentLink<In, Out> {
   /**
@@ -6,7 +6,9 @@ export class ParentLink<In, Out> {
    * channel closes then. Ctrl-C reaches the whole process group, but the parent ends its children.
    */
   constructor(handle: (message: In) => void) {
-    if (process.send === undefined) throw new Error('this program is started by `verbena demo`');
+    if (process.send === undefined) {
+      throw new Error('this program is no command: `verbena` starts it');
+    }
     process.on('message', (message) => handle(message as In));
     process.on('disconnect', () => process.exit(1));
     process.on('SIGINT', () => undefined);

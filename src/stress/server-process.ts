@@ -1,0 +1,86 @@
+// A server process: echoes requests, reports its sessions, what it uses and what it still holds.
+import { messageOf } from '../errors.js';
+import { createServer, type Server } from '../index.js';
+import { countObjects, liveObjects, mostObjects } from '../processes/live-objects.js';
+import { ParentLink } from '../processes/parent-link.js';
+import type { FromServer, ServerOrders, ToServer } from './server-messages.js';
+import { usage } from './usage.js';
+
+const sessionsEndMs = 8000;
+
+class EchoServer {
+  readonly #link = new ParentLink<ToServer, FromServer>((message) => {
+    void this.#obey(message).catch((error: unknown) => this.#fail(error));
+  });
+  #server: Server | undefined;
+  /** Called when a client has left and everything of it is released. */
+  #onRelease: () => void = () => undefined;
+
+  async #obey(message: ToServer): Promise<void> {
+    switch (message.type) {
+      case 'start':
+        await this.#start(message.orders);
+        return;
+      case 'usage': {
+        const sessions = this.#server?.sessions().length ?? 0;
+        await this.#link.send({ type: 'usage', usage: { ...usage(), sessions } });
+        return;
+      }
+      case 'finish':
+        await this.#finish();
+    }
+  }
+
+  async #start(orders: ServerOrders): Promise<void> {
+    const server = await createServer({
+      ...orders,
+      host: '127.0.0.1',
+      port: 0,
+      handler: ({ payload }) => payload,
+    });
+    this.#server = server;
+    const tell = (message: FromServer): void => void this.#link.send(message);
+    server.on('session', ({ name, localPsn, remotePsn }) =>
+      tell({ type: 'sessionStarted', name, localPsn, remotePsn }),
+    );
+    server.on('sessionEnd', ({ name }, { code }) => {
+      tell({ type: 'sessionEnded', name, code });
+      this.#onRelease();
+    });
+    server.on('refused', ({ code, message }) => {
+      tell({ type: 'refused', code, message });
+      this.#onRelease();
+    });
+    server.on('error', ({ message }) => tell({ type: 'failed', message }));
+    const { port } = server.address();
+    await this.#link.send({ type: 'listening', device: server.deviceName, port });
+  }
+
+  #isIdle(): boolean {
+    return this.#server?.sessions().length === 0 && countObjects(liveObjects()) === 0;
+  }
+
+  /** Waits for the sessions to end by themselves, so that what they leave behind is seen. */
+  async #finish(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const late = setTimeout(resolve, sessionsEndMs);
+      this.#onRelease = () => {
+        if (!this.#isIdle()) return;
+        clearTimeout(late);
+        resolve();
+      };
+      this.#onRelease();
+    });
+    const afterSessions = liveObjects();
+    await this.#server?.close();
+    await this.#link.send({ type: 'report', leaked: mostObjects(afterSessions, liveObjects()) });
+    process.exit(0);
+  }
+
+  async #fail(error: unknown): Promise<void> {
+    await this.#link.send({ type: 'failed', message: messageOf(error) });
+    process.exit(1);
+  }
+}
+
+new EchoServer();
