@@ -32,4 +32,4 @@ export type { TrafficStats } from './connection/traffic-stats.js';
 export type { Pem } from './handshake/tls.js';
 export type { BufferPoolStats } from './rdma/buffer-pool.js';
 export type { DeviceOptions } from './rdma/device.js';
-export type { ResourceKind, ResourceRecord } from './rdma/registry.js';
+export type { OwnerNode, ResourceKind, ResourceNode, ResourceRecord } from './rdma/registry.js';

@@ -142,9 +142,20 @@ export class Device {
     };
   }
 
+  /** Nobody uses the device any more, so what others than itself have open was forgotten. */
+  #closeLeftovers(): unknown[] {
+    const failures: unknown[] = [];
+    for (const owner of this.registry.owners()) {
+      if (owner === this.name) continue;
+      const kinds = this.registry.kindsOf(owner).join(', ');
+      failures.push(new Error(`${owner} left open: ${kinds}`), ...this.registry.closeOwner(owner));
+    }
+    return failures;
+  }
+
   #close(): unknown[] {
     this.#onClosed();
-    const failures: unknown[] = [];
+    const failures: unknown[] = this.#closeLeftovers();
     try {
       this.native.setAsyncEventHandler(undefined);
     } catch (error) {

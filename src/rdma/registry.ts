@@ -25,6 +25,43 @@ export interface ResourceRecord {
   readonly closeError?: string;
 }
 
+/** An object and what was made from it: PD → CQ → QP, PD → MR. */
+export interface ResourceNode extends ResourceRecord {
+  readonly children: readonly ResourceNode[];
+}
+
+/** What one owner has open. */
+export interface OwnerNode {
+  readonly owner: string;
+  /** Bytes registered by this owner. */
+  readonly bytes: number;
+  readonly objects: readonly ResourceNode[];
+}
+
+/** Whose child an object is, where its owner has one of that kind open. */
+const parentKinds: Partial<Record<ResourceKind, readonly ResourceKind[]>> = {
+  pollGroup: ['device'],
+  cq: ['pd'],
+  qp: ['cq', 'pd'],
+  mr: ['pd'],
+};
+
+function nodesUnder(
+  parent: ResourceKind | undefined,
+  records: readonly ResourceRecord[],
+): ResourceNode[] {
+  const kinds = new Set(records.map(({ kind }) => kind));
+  const parentOf = (kind: ResourceKind): ResourceKind | undefined =>
+    parentKinds[kind]?.find((each) => kinds.has(each));
+  return records
+    .filter(({ kind }) => parentOf(kind) === parent)
+    .map((record) => {
+      // An owner has one protection domain and one of each queue; of several, the oldest counts.
+      const isOldest = records.find(({ kind }) => kind === record.kind) === record;
+      return { ...record, children: isOldest ? nodesUnder(record.kind, records) : [] };
+    });
+}
+
 interface Entry {
   readonly id: number;
   readonly kind: ResourceKind;
@@ -33,6 +70,12 @@ interface Entry {
   readonly bytes: number;
   readonly close: () => void;
   closeError: string | undefined;
+}
+
+function recordOf(entry: Entry, now: number): ResourceRecord {
+  const { id, kind, owner, createdAtMs, bytes, closeError } = entry;
+  const record = { id, kind, owner, createdAtMs, ageMs: now - createdAtMs, bytes };
+  return closeError === undefined ? record : { ...record, closeError };
 }
 
 /** Names a registered object; close it through the registry, never past it. */
@@ -109,6 +152,16 @@ export class ResourceRegistry {
     return failures;
   }
 
+  /** Kinds of what one owner has open, oldest first. */
+  kindsOf(owner: string): ResourceKind[] {
+    return [...(this.#byOwner.get(owner) ?? [])].map(({ kind }) => kind);
+  }
+
+  /** Owners of what is open. */
+  owners(): string[] {
+    return [...this.#byOwner.keys()];
+  }
+
   /** Number of open objects of each kind. */
   counts(): Record<ResourceKind, number> {
     const counts: Record<ResourceKind, number> = {
@@ -126,14 +179,19 @@ export class ResourceRegistry {
   /** Every open object, oldest first. */
   snapshot(): ResourceRecord[] {
     const now = Date.now();
-    return [...this.#entries.values()].map((entry) => ({
-      id: entry.id,
-      kind: entry.kind,
-      owner: entry.owner,
-      createdAtMs: entry.createdAtMs,
-      ageMs: now - entry.createdAtMs,
-      bytes: entry.bytes,
-      ...(entry.closeError === undefined ? {} : { closeError: entry.closeError }),
+    return [...this.#entries.values()].map((entry) => recordOf(entry, now));
+  }
+
+  /** What `snapshot` has, by owner and by what was made from what. */
+  tree(): OwnerNode[] {
+    const now = Date.now();
+    return [...this.#byOwner].map(([owner, entries]) => ({
+      owner,
+      bytes: [...entries].reduce((sum, { bytes }) => sum + bytes, 0),
+      objects: nodesUnder(
+        undefined,
+        [...entries].map((entry) => recordOf(entry, now)),
+      ),
     }));
   }
 

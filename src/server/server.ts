@@ -13,7 +13,7 @@ import type { NativePollGroupStats } from '../native/addon.js';
 import { gidText, type GidChoice, type PortChoice } from '../rdma/addressing.js';
 import type { BufferPoolStats } from '../rdma/buffer-pool.js';
 import { acquireDevice, type Device, type DeviceLease } from '../rdma/device.js';
-import type { ResourceRecord } from '../rdma/registry.js';
+import type { OwnerNode, ResourceRecord } from '../rdma/registry.js';
 import { readSystemLimits } from '../rdma/system-limits.js';
 import { capacityOf, type Capacity } from './capacity.js';
 import { Listener, type PendingSocket } from './listener.js';
@@ -49,6 +49,8 @@ export interface ServerSnapshot {
   readonly pendingHandshakes: number;
   /** Every native object of this process's device, of this server or others. */
   readonly resources: readonly ResourceRecord[];
+  /** The same by owner, with what was made from what. */
+  readonly tree: readonly OwnerNode[];
   readonly registeredBytes: number;
   readonly pool: BufferPoolStats;
 }
@@ -217,6 +219,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
       })),
       pendingHandshakes: this.#listener.pending,
       resources: registry.snapshot(),
+      tree: registry.tree(),
       registeredBytes: registry.bytes,
       pool: this.#device.poolStats(),
     };

@@ -8,6 +8,7 @@ import { Worker } from 'node:worker_threads';
 import { afterEach, describe, expect, it } from 'vitest';
 import { connect } from '../../src/index.js';
 import { HARDWARE_LIBRARY, loadAddon } from '../../src/native/load.js';
+import { messageOf } from '../../src/errors.js';
 import { acquireDevice } from '../../src/rdma/device.js';
 import { repository, verbena } from '../helpers/process.js';
 import {
@@ -48,6 +49,16 @@ describe('a device', () => {
     expect(loadAddon().liveObjects().device).toBe(1);
     expect(second.release()).toEqual([]);
     expect(loadAddon().liveObjects().device).toBe(0);
+  });
+
+  it('says whose objects are left when its last user goes, and closes them', () => {
+    const lease = acquireDevice({ device: 'soft' });
+    const { device } = lease;
+    const pd = device.native.allocPd();
+    device.registry.add('pd', 'somebody', 0, () => pd.close());
+    const cq = device.group.createCq(8);
+    device.registry.add('cq', 'somebody', 0, () => cq.close());
+    expect(lease.release().map(messageOf)).toEqual(['somebody left open: pd, cq']);
   });
 
   it('that fails ends every connection, and says so', async () => {

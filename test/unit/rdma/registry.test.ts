@@ -1,7 +1,12 @@
 // The registry: closing order, every step although some fail, and an account that adds up.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ResourceRegistry, resourceKinds } from '../../../src/rdma/registry.js';
+import {
+  ResourceRegistry,
+  resourceKinds,
+  type ResourceKind,
+  type ResourceNode,
+} from '../../../src/rdma/registry.js';
 
 describe('ResourceRegistry', () => {
   it('closes QP, CQ, MRs, then PD, newest first within a kind', () => {
@@ -51,6 +56,29 @@ describe('ResourceRegistry', () => {
     expect(record).toMatchObject({ kind: 'mr', owner: 'client-1', bytes: 100 });
     expect(record?.ageMs).toBeGreaterThanOrEqual(0);
     expect(Math.abs((record?.createdAtMs ?? 0) - Date.now())).toBeLessThan(5000);
+  });
+
+  it('shows what each owner made from what', () => {
+    const registry = new ResourceRegistry();
+    const add = (kind: ResourceKind, owner: string, bytes = 0): void => {
+      registry.add(kind, owner, bytes, () => undefined);
+    };
+    add('device', 'soft0');
+    add('pollGroup', 'soft0');
+    for (const kind of ['pd', 'cq', 'qp'] as const) add(kind, 'client-1');
+    add('mr', 'client-1', 4096);
+    add('mr', 'client-1', 100);
+    // Made by hand, without a protection domain of its own.
+    add('mr', 'client-2', 7);
+    const shape = ({ kind, children }: ResourceNode): unknown =>
+      children.length === 0 ? kind : { [kind]: children.map(shape) };
+    expect(
+      registry.tree().map(({ owner, bytes, objects }) => [owner, bytes, objects.map(shape)]),
+    ).toEqual([
+      ['soft0', 0, [{ device: ['pollGroup'] }]],
+      ['client-1', 4196, [{ pd: [{ cq: ['qp'] }, 'mr', 'mr'] }]],
+      ['client-2', 7, ['mr']],
+    ]);
   });
 
   it('adds up for any objects of any owners, whichever closers fail', () => {
