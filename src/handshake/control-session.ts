@@ -7,6 +7,7 @@
 import { VerbenaError } from '../errors.js';
 import type { ControlChannel, ControlListener } from './control-channel.js';
 import type { ControlMessage, QpErrorMessage } from './messages.js';
+import { describeView, explainFailure } from './peer-view.js';
 
 /** How long the peer may take to say what it saw of a failed queue pair. */
 const PEER_VIEW_MS = 200;
@@ -110,7 +111,9 @@ export class ControlSession implements ControlListener {
     this.#phase = 'closing';
     this.#failure = error;
     this.#sendQpError(error);
-    this.#setTimer(PEER_VIEW_MS, () => this.#endFailed('; the peer did not say what it saw'));
+    this.#setTimer(PEER_VIEW_MS, () =>
+      this.#endFailed(`; the peer did not say within ${PEER_VIEW_MS} ms what it saw`),
+    );
   }
 
   onControlMessage(message: ControlMessage): void {
@@ -207,16 +210,13 @@ export class ControlSession implements ControlListener {
   }
 
   #onQpError(view: QpErrorMessage): void {
-    const seen = [view.status, view.state === undefined ? undefined : `state ${view.state}`]
-      .filter((part) => part !== undefined)
-      .join(', ');
     if (this.#failure !== undefined) {
-      this.#endFailed(`; the peer's queue pair: ${seen === '' ? view.message : seen}`);
+      this.#endFailed(explainFailure(this.#failure.wcStatus, view));
       return;
     }
     const error = new VerbenaError(
       'ERR_VERBENA_PEER_QP_ERROR',
-      `the peer's queue pair failed (${seen}): ${view.message}`,
+      `the peer's queue pair failed (${describeView(view)}): ${view.message}`,
       { wcStatus: view.status },
     );
     this.#sendQpError(error);
