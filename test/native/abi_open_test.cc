@@ -8,6 +8,9 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <sstream>
 #include <string>
 #include <thread>
 
@@ -102,6 +105,40 @@ TEST_F(Open, FindsAFreeAddressForEachProcess) {
   const std::string text = text_of(gid_of(context.get()));
   EXPECT_EQ(text.substr(0, 4), "127.");
   EXPECT_NE(text, "127.0.0.1");
+}
+
+uint64_t counter_in(const std::string& path, const std::string& name) {
+  std::ifstream file(path, std::ios::binary);
+  std::string page(4096, '\0');
+  file.read(page.data(), static_cast<std::streamsize>(page.size()));
+  std::istringstream names(page.substr(2048, page.find('\0', 2048) - 2048));
+  uint64_t value = ~uint64_t{0};
+  size_t at = 0;
+  for (std::string line; std::getline(names, line); at += sizeof value) {
+    if (line == name) std::memcpy(&value, page.data() + at, sizeof value);
+  }
+  return value;
+}
+
+TEST_F(Open, KeepsItsCountersInAFileThatOutlivesIt) {
+  const std::string path = testing::TempDir() + "verbena-counters-" + std::to_string(getpid());
+  const Variable counters("VERBENA_SOFT_COUNTERS", path);
+  {
+    const Pair pair;
+    EXPECT_EQ(counter_in(path, "tx_packets"), 0U);
+    ASSERT_EQ(pair.a.post_rdma(IBV_WR_RDMA_WRITE, 1, pair.b, 0, 8), 0);
+    pair.a.expect(1);
+    EXPECT_GE(counter_in(path, "rx_packets"), 2U) << "read while the device is open";
+  }
+  EXPECT_GE(counter_in(path, "tx_packets"), 2U);
+  EXPECT_EQ(counter_in(path, "icrc_errors"), 0U);
+  EXPECT_EQ(counter_in(path, "ids_solved"), 0U) << "the last of the names";
+  unlink(path.c_str());
+}
+
+TEST_F(Open, RefusesAFileForCountersThatCannotBeWritten) {
+  const Variable counters("VERBENA_SOFT_COUNTERS", "/nowhere/at/all");
+  refused(ENOENT, "VERBENA_SOFT_COUNTERS");
 }
 
 // What the kernel granted the socket of the device in this process.

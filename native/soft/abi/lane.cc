@@ -63,6 +63,7 @@ Lane::Lane(const Settings& settings)
       transmit_batch_(*socket_, faults_.get(), capture_.get()),
       receive_batch_(*socket_, capture_.get()),
       sink_(transmit_batch_),
+      counters_(settings.counters_path),
       events_(make_event_sink()),
       engine_(engine_options(*socket_, link_.mtu), random_, *events_, *counters_),
       thread_(*this) {

@@ -72,12 +72,21 @@ std::optional<io::FaultPlan> read_faults() {
   return plan;
 }
 
+std::string read_path(const char* name) {
+  const char* value = variable(name);
+  return value == nullptr ? "" : value;
+}
+
 }  // namespace
 
 Settings read_settings() {
-  const char* capture = variable("VERBENA_SOFT_PCAP");
-  return {read_address(),      read_mtu(),    read_icrc_mode(),
-          read_buffer_bytes(), read_faults(), capture == nullptr ? "" : capture};
+  return {read_address(),
+          read_mtu(),
+          read_icrc_mode(),
+          read_buffer_bytes(),
+          read_faults(),
+          read_path("VERBENA_SOFT_PCAP"),
+          read_path("VERBENA_SOFT_COUNTERS")};
 }
 
 }  // namespace verbena::soft

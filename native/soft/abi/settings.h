@@ -26,6 +26,8 @@ struct Settings {
   std::optional<io::FaultPlan> faults;
   // VERBENA_SOFT_PCAP; empty for none.
   std::string capture_path;
+  // VERBENA_SOFT_COUNTERS; empty for none.
+  std::string counters_path;
 };
 
 // Throws OpenFailure for a value that makes no sense.

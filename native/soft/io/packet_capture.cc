@@ -3,7 +3,6 @@
 #include "soft/io/packet_capture.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <array>
@@ -11,6 +10,8 @@
 #include <cstdio>
 #include <cstring>
 #include <utility>
+
+#include "soft/io/output_file.h"
 
 namespace verbena::io {
 namespace {
@@ -27,36 +28,6 @@ constexpr size_t kIpv4Bytes = 20;
 constexpr size_t kUdpBytes = 8;
 constexpr uint8_t kHopLimit = 64;
 constexpr uint8_t kProtocolUdp = 17;
-
-std::string replace_pid(std::string_view pattern) {
-  std::string name(pattern);
-  const std::string pid = std::to_string(getpid());
-  for (size_t at = name.find("%p"); at != std::string::npos; at = name.find("%p", at)) {
-    name.replace(at, 2, pid);
-  }
-  return name;
-}
-
-std::string insert_pid(const std::string& name) {
-  const size_t slash = name.rfind('/');
-  const size_t dot = name.rfind('.');
-  const bool has_extension =
-      dot != std::string::npos && (slash == std::string::npos || dot > slash);
-  const size_t at = has_extension ? dot : name.size();
-  return name.substr(0, at) + "." + std::to_string(getpid()) + name.substr(at);
-}
-
-// The lock marks the file as in use for as long as the descriptor is open. -1 with errno;
-// EWOULDBLOCK: in use.
-int open_locked(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-  if (fd < 0) return -1;
-  if (flock(fd, LOCK_EX | LOCK_NB) == 0 && ftruncate(fd, 0) == 0) return fd;
-  const int error = errno;
-  close(fd);
-  errno = error;
-  return -1;
-}
 
 uint32_t sum_words(const void* data, size_t bytes) {
   const auto* from = static_cast<const uint8_t*>(data);
@@ -82,18 +53,9 @@ uint16_t udp_checksum(const wire::UdpFlow& flow, std::span<const std::byte> byte
 }  // namespace
 
 std::unique_ptr<PacketCapture> PacketCapture::open(std::string_view pattern, Failure& failure) {
-  std::string path = replace_pid(pattern);
-  int fd = open_locked(path);
-  if (fd < 0 && errno == EWOULDBLOCK) {
-    path = insert_pid(path);
-    fd = open_locked(path);
-  }
-  if (fd < 0) {
-    failure = {errno, "VERBENA_SOFT_PCAP: cannot write " + path + ": " + std::strerror(errno) +
-                          "; name a file in a directory that exists and is writable"};
-    return nullptr;
-  }
-  return std::unique_ptr<PacketCapture>(new PacketCapture(fd, std::move(path)));
+  auto file = open_output_file("VERBENA_SOFT_PCAP", pattern, O_WRONLY, failure);
+  if (!file) return nullptr;
+  return std::unique_ptr<PacketCapture>(new PacketCapture(file->fd, std::move(file->path)));
 }
 
 PacketCapture::PacketCapture(int fd, std::string path) : fd_(fd), path_(std::move(path)) {

@@ -20,9 +20,7 @@ namespace verbena::io {
 // ICRC right. Not thread-safe; all calls with the lane locked.
 class PacketCapture {
  public:
-  // In `pattern`, %p becomes the process id. Without it the file has the very name given, unless
-  // another process writes there now: then the process id is put before the last extension
-  // (`out.pcap`, `out.1234.pcap`). A file left from before is overwritten.
+  // `pattern` names the file, see open_output_file.
   static std::unique_ptr<PacketCapture> open(std::string_view pattern, Failure& failure);
   ~PacketCapture();
   PacketCapture(const PacketCapture&) = delete;
