@@ -22,7 +22,7 @@ export type {
   ConnectionState,
   WriteOptions,
 } from './client/connection.js';
-export type { ConnectOptions } from './client/options.js';
+export type { ConnectOptions, ReconnectOptions } from './client/options.js';
 export type { RequestOptions } from './connection/requester.js';
 
 export { RequestError, VerbenaError, errorCodes } from './errors.js';

@@ -4,7 +4,8 @@ import { drawPsn } from '../handshake/psn.js';
 import type { GidFamily } from '../rdma/addressing.js';
 import { acquireDevice } from '../rdma/device.js';
 import { ClientConnection, type Connection, type EstablishedConnection } from './connection.js';
-import { resolveConnectOptions, type ConnectOptions } from './options.js';
+import { resolveConnectOptions, resolveReconnectOptions, type ConnectOptions } from './options.js';
+import { ReconnectingConnection } from './reconnecting.js';
 import { ClientSetup, SetupRefused, type SetupOptions } from './setup.js';
 
 /**
@@ -84,6 +85,12 @@ export async function connectWith(
  * (ERR_VERBENA_RESOURCE_EXHAUSTED, ERR_VERBENA_DRAINING, ...; `retryAfterMs` may be set), or
  * ERR_VERBENA_ABORTED. Nothing is left behind then.
  */
-export function connect(options: ConnectOptions): Promise<Connection> {
-  return connectWith(options, drawPsn);
+export async function connect(options: ConnectOptions): Promise<Connection> {
+  const reconnect = resolveReconnectOptions(options);
+  const first = await connectWith(options, drawPsn);
+  if (reconnect === undefined) return first;
+  return new ReconnectingConnection(first, {
+    reconnect,
+    connect: (signal) => connectWith({ ...options, signal }, drawPsn),
+  });
 }

@@ -15,7 +15,7 @@ import { ControlSession, closedHere, type SessionHooks } from '../handshake/cont
 import type { Hello, Welcome } from '../handshake/messages.js';
 import type { ResolvedConnectOptions } from './options.js';
 
-export type ConnectionState = 'open' | 'draining' | 'closing' | 'closed';
+export type ConnectionState = 'open' | 'draining' | 'closing' | 'closed' | 'reconnecting';
 
 export interface ConnectionEvents {
   /**
@@ -28,6 +28,16 @@ export interface ConnectionEvents {
    * ERR_VERBENA_PEER_CLOSED (closed by the server), or what broke it.
    */
   close: [reason: VerbenaError];
+  /**
+   * Only with the option `reconnect`: the connection ended for `reason`, or attempt `attempt` - 1
+   * to make it again failed for that; attempt `attempt` follows in `delayMs`.
+   */
+  reconnecting: [next: { attempt: number; delayMs: number; reason: VerbenaError }];
+  /**
+   * Connected again, as a new session: new id, queue pair and packet sequence numbers, a region of
+   * zeros. What was pending when the last one ended was rejected and is not repeated.
+   */
+  reconnect: [done: { attempt: number }];
 }
 
 export interface WriteOptions {

@@ -10,6 +10,36 @@ import { limits } from '../handshake/messages.js';
 import type { Pem } from '../handshake/tls.js';
 import type { DeviceOptions } from '../rdma/device.js';
 
+const timeoutRange = { min: 1, max: MAX_TIMEOUT_MS };
+
+/** How a lost connection is made again. */
+export interface ReconnectOptions {
+  /** Longest wait before the first attempt; doubled for each that fails. Default 100. */
+  readonly initialDelayMs?: number | undefined;
+  /** Longest wait at all; default 10,000. */
+  readonly maxDelayMs?: number | undefined;
+  /** Attempts in a row that may fail before the connection is closed for good; default Infinity. */
+  readonly maxAttempts?: number | undefined;
+}
+
+export type ResolvedReconnectOptions = { readonly [K in keyof ReconnectOptions]-?: number };
+
+/** Undefined when the connection is not to be made again. */
+export function resolveReconnectOptions({
+  reconnect,
+}: ConnectOptions): ResolvedReconnectOptions | undefined {
+  if (reconnect === undefined || reconnect === false) return undefined;
+  const { initialDelayMs, maxDelayMs, maxAttempts } = reconnect === true ? {} : reconnect;
+  return {
+    initialDelayMs: numberOption('reconnect.initialDelayMs', initialDelayMs, 100, timeoutRange),
+    maxDelayMs: numberOption('reconnect.maxDelayMs', maxDelayMs, 10_000, timeoutRange),
+    maxAttempts:
+      maxAttempts === undefined || maxAttempts === Infinity
+        ? Infinity
+        : integerOption('reconnect.maxAttempts', maxAttempts, 0, { min: 1, max: 2 ** 31 - 1 }),
+  };
+}
+
 /** Options of `connect`. Bytes and milliseconds unless the name says otherwise. */
 export interface ConnectOptions extends DeviceOptions {
   /** Address and TCP port of the server. */
@@ -53,6 +83,11 @@ export interface ConnectOptions extends DeviceOptions {
    * 5000.
    */
   readonly closeTimeoutMs?: number | undefined;
+  /**
+   * Connect again when the connection ends other than by `close()`; true for the defaults. The
+   * first attempt is not repeated: when it fails, `connect` rejects. Default false.
+   */
+  readonly reconnect?: boolean | ReconnectOptions | undefined;
   /** Aborting it gives the attempt up. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -71,8 +106,6 @@ export interface ResolvedConnectOptions {
   readonly rendezvousTimeoutMs: number;
   readonly closeTimeoutMs: number;
 }
-
-const timeoutRange = { min: 1, max: MAX_TIMEOUT_MS };
 
 /** Checks every option; throws ERR_VERBENA_INVALID_OPTION that names the first wrong one. */
 export function resolveConnectOptions(options: ConnectOptions): ResolvedConnectOptions {

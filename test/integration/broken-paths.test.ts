@@ -124,7 +124,7 @@ describe('a queue pair that fails while TLS lives', () => {
     expect(ended[0]?.message).toMatch(/WR_FLUSH_ERR, state ERR/);
   });
 
-  it("at the server is the peer's for the client, which need not wait for its timeouts", async () => {
+  it("at the server is the peer's for the client, which waits for no timeout", async () => {
     const { result: client, made } = await queuePairsMadeBy(() => connectTo(server));
     const closed = endOf(client);
     const started = performance.now();
