@@ -1,0 +1,183 @@
+// Measures what many connected clients cost: set-up rate, memory, registered bytes, and whether those
+// that are idle slow down those that work; beside a bare Node TLS server in the same run.
+//
+//   npm run --silent bench:scale -- [--clients 1000] [--processes 4] [--at-once 50] [--cycles 0] [--json]
+//
+// Build first with `npm run build`. stdout has the result; the steps go to stderr.
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { makeDevCertificate } from '../dist/cli/dev-certificate.js';
+
+const WORKING = 16;
+const DEPTH = 4;
+const BYTES = 64;
+
+const { values } = parseArgs({
+  options: {
+    clients: { type: 'string', default: '1000' },
+    processes: { type: 'string', default: '4' },
+    'at-once': { type: 'string', default: '50' },
+    cycles: { type: 'string', default: '0' },
+    seconds: { type: 'string', default: '3' },
+    json: { type: 'boolean', default: false },
+  },
+});
+const clients = Number(values.clients);
+const processes = Number(values.processes);
+const atOnce = Number(values['at-once']);
+const cycles = Number(values.cycles);
+const seconds = Number(values.seconds);
+
+const say = (text) => console.error(`scale: ${text}`);
+const script = (name) => fileURLToPath(new URL(`scale/${name}`, import.meta.url));
+
+async function ask(child, message) {
+  child.send(message);
+  const [answer] = await once(child, 'message');
+  return answer;
+}
+
+/** `total` in as many equal parts as there are processes. */
+const share = (total, index) => Math.floor(total / processes) + (index < total % processes ? 1 : 0);
+
+/** A server with client processes; everything ends with `close`. */
+async function stage(kind, { ca, cert, key }) {
+  const server = fork(script('server-process.mjs'), { execArgv: ['--expose-gc'] });
+  const { port } = await ask(server, { kind, cert, key, clients });
+  const fleet = Array.from({ length: processes }, () => fork(script('client-process.mjs')));
+  const all = (make) => Promise.all(fleet.map((child, index) => ask(child, make(index))));
+  await all(() => ({ command: 'start', kind, port, ca }));
+  return {
+    all,
+    counts: () => ask(server, 'counts'),
+    close: async () => {
+      for (const child of fleet) child.disconnect();
+      server.send('close');
+      await once(server, 'exit');
+    },
+  };
+}
+
+const percentile = (sorted, part) =>
+  sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))];
+
+/** Connects `count` clients; the rate, and the time of each set-up. */
+async function connectAll({ all }, count) {
+  const started = performance.now();
+  const answers = await all((index) => ({
+    command: 'connect',
+    count: share(count, index),
+    atOnce: Math.max(1, share(atOnce, index)),
+  }));
+  const perSecond = count / ((performance.now() - started) / 1000);
+  const times = answers.flatMap((answer) => answer.times).sort((a, b) => a - b);
+  const failures = answers.flatMap((answer) => answer.failures);
+  for (const failure of new Set(failures)) say(`a set-up failed: ${failure}`);
+  return { perSecond, p50: percentile(times, 0.5), p99: percentile(times, 0.99) };
+}
+
+async function throughput({ all }) {
+  const answers = await all((index) => ({
+    command: 'work',
+    count: share(WORKING, index),
+    depth: DEPTH,
+    bytes: BYTES,
+    seconds,
+  }));
+  return answers.reduce((sum, { requests }) => sum + requests, 0) / seconds;
+}
+
+async function measureTls(certificate) {
+  const tls = await stage('tls', certificate);
+  await connectAll(tls, WORKING); // warms the compilers up
+  const before = await tls.counts();
+  const setup = await connectAll(tls, clients - WORKING);
+  const after = await tls.counts();
+  await tls.close();
+  return {
+    perSecond: setup.perSecond,
+    p50: setup.p50,
+    p99: setup.p99,
+    rssPerClient: (after.rssBytes - before.rssBytes) / (after.connected - before.connected),
+  };
+}
+
+async function measureVerbena(certificate) {
+  const verbena = await stage('verbena', certificate);
+  await connectAll(verbena, WORKING);
+  await verbena.all(() => ({ command: 'touch' }));
+  const alone = [await throughput(verbena)];
+  const before = await verbena.counts();
+  const setup = await connectAll(verbena, clients - WORKING);
+  await verbena.all(() => ({ command: 'touch' }));
+  const full = await verbena.counts();
+  say(`${full.connected} connected, ${full.uniquePsns} PSNs`);
+  const crowded = [await throughput(verbena), await throughput(verbena)];
+  const idle = await idleShare(verbena);
+  await verbena.all((index) => ({ command: 'leave', keep: share(WORKING, index) }));
+  alone.push(await throughput(verbena));
+  const cycled = cycles > 0 ? await measureCycles(verbena) : undefined;
+  await verbena.close();
+  const added = full.connected - before.connected;
+  const registered = (full.registeredBytes - before.registeredBytes) / added;
+  const mean = (list) => list.reduce((sum, value) => sum + value, 0) / list.length;
+  return {
+    full,
+    setup,
+    registered,
+    rssPerClient: (full.rssBytes - before.rssBytes) / added - registered,
+    ratio: mean(crowded) / mean(alone),
+    idle,
+    cycled,
+  };
+}
+
+/** Share of a core that the server takes while all its clients are idle. */
+async function idleShare(verbena) {
+  const before = await verbena.counts();
+  await new Promise((resolve) => setTimeout(resolve, 3000));
+  return ((await verbena.counts()).cpuSeconds - before.cpuSeconds) / 3;
+}
+
+/** Memory before and after many connect/close cycles, after a first round of them. */
+async function measureCycles(verbena) {
+  const run = (count) =>
+    verbena.all((index) => ({ command: 'cycle', count: share(count, index), atOnce: 4 }));
+  await run(Math.ceil(cycles / 10));
+  const before = await verbena.counts();
+  const started = performance.now();
+  await run(cycles);
+  const elapsed = (performance.now() - started) / 1000;
+  const after = await verbena.counts();
+  return {
+    cycles,
+    perSecond: Math.round(cycles / elapsed),
+    rssGrowthBytes: after.rssBytes - before.rssBytes,
+    registeredGrowthBytes: after.registeredBytes - before.registeredBytes,
+  };
+}
+
+const certificate = await makeDevCertificate();
+say(`bare TLS, ${clients} clients in ${processes} processes, ${atOnce} at once`);
+const tls = await measureTls(certificate);
+say('Verbena');
+const verbena = await measureVerbena(certificate);
+const result = {
+  connected: verbena.full.connected,
+  refused: verbena.full.refused,
+  uniquePsns: verbena.full.uniquePsns / 2,
+  setupPerSecond: Math.round(verbena.setup.perSecond),
+  setupUs: { p50: Math.round(verbena.setup.p50), p99: Math.round(verbena.setup.p99) },
+  tlsSetupPerSecond: Math.round(tls.perSecond),
+  tlsSetupUs: { p50: Math.round(tls.p50), p99: Math.round(tls.p99) },
+  setupRatio: Number((verbena.setup.perSecond / tls.perSecond).toFixed(3)),
+  rssPerClientBytesBeyondTls: Math.round(verbena.rssPerClient - tls.rssPerClient),
+  registeredPerClientBytes: Math.round(verbena.registered),
+  throughputRatioIdleClients: Number(verbena.ratio.toFixed(3)),
+  idleServerCoreShare: Number(verbena.idle.toFixed(4)),
+  ...(verbena.cycled === undefined ? {} : { cycled: verbena.cycled }),
+};
+if (values.json) console.log(JSON.stringify(result));
+else console.log(result);

@@ -1,0 +1,128 @@
+// Clients of the scale benchmark, many in one process: they connect, fill their memory at the server,
+// work when told, and leave.
+import { connect as tlsConnect, createSecureContext } from 'node:tls';
+import { once } from 'node:events';
+import { connect } from '../../dist/index.js';
+
+const clients = [];
+let settings;
+
+/** Every slot of both rings and the whole region are touched, so that the kernel has given them. */
+async function touch(client) {
+  const payload = new Uint8Array(4000);
+  const requests = Array.from({ length: 40 }, () => client.request(payload));
+  await Promise.all([...requests, client.write(0, new Uint8Array(client.regionLength).fill(1))]);
+}
+
+async function connectVerbena() {
+  const { port, ca } = settings;
+  const started = performance.now();
+  const client = await connect({
+    device: 'soft',
+    host: '127.0.0.1',
+    port,
+    ca,
+    handshakeTimeoutMs: 60_000,
+  });
+  const elapsedUs = (performance.now() - started) * 1000;
+  clients.push(client);
+  return elapsedUs;
+}
+
+let context;
+async function connectTls() {
+  const { port, ca } = settings;
+  context ??= createSecureContext({ ca, minVersion: 'TLSv1.3' });
+  const started = performance.now();
+  const socket = tlsConnect({
+    host: '127.0.0.1',
+    port,
+    secureContext: context,
+    ALPNProtocols: ['verbena/1'],
+  });
+  socket.on('error', (error) => console.error(error.message));
+  await once(socket, 'secureConnect');
+  socket.write('hello\n');
+  await once(socket, 'data');
+  const elapsedUs = (performance.now() - started) * 1000;
+  clients.push({ close: () => socket.destroy(), regionLength: 0 });
+  return elapsedUs;
+}
+
+/** `count` connections, `atOnce` at a time; microseconds of each. */
+async function connectMany({ count, atOnce }) {
+  const one = settings.kind === 'tls' ? connectTls : connectVerbena;
+  const times = [];
+  const failures = [];
+  let left = count;
+  const worker = async () => {
+    while (left-- > 0) {
+      try {
+        times.push(await one());
+      } catch (error) {
+        failures.push(error.code ?? error.message);
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(atOnce, count) }, worker));
+  return { times, failures };
+}
+
+/** Requests answered in `seconds` by the first `count` clients, `depth` at a time each. */
+async function work({ count, depth, seconds, bytes }) {
+  const end = performance.now() + seconds * 1000;
+  const payload = new Uint8Array(bytes);
+  let requests = 0;
+  const stream = async (client) => {
+    while (performance.now() < end) {
+      await client.request(payload);
+      requests++;
+    }
+  };
+  await Promise.all(
+    clients
+      .slice(0, count)
+      .flatMap((client) => Array.from({ length: depth }, () => stream(client))),
+  );
+  return { requests };
+}
+
+/** Connects, asks once and leaves, `count` times, `atOnce` at a time. */
+async function cycle({ count, atOnce }) {
+  let left = count;
+  const worker = async () => {
+    while (left-- > 0) {
+      const { port, ca } = settings;
+      const client = await connect({ device: 'soft', host: '127.0.0.1', port, ca });
+      await client.request(new Uint8Array(8));
+      await client.close();
+    }
+  };
+  await Promise.all(Array.from({ length: atOnce }, worker));
+  return { cycles: count };
+}
+
+const commands = {
+  start: (given) => {
+    settings = given;
+    return {};
+  },
+  connect: connectMany,
+  touch: async () => {
+    for (let at = 0; at < clients.length; at += 16)
+      await Promise.all(clients.slice(at, at + 16).map(touch));
+    return {};
+  },
+  work,
+  cycle,
+  /** Closes all but the first `keep`. */
+  leave: async ({ keep }) => {
+    await Promise.all(clients.splice(keep).map((client) => client.close()));
+    return {};
+  },
+};
+
+process.on('message', async ({ command, ...options }) => {
+  process.send(await commands[command](options));
+});
+process.on('disconnect', () => process.exit(0));

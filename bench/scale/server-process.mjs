@@ -1,0 +1,70 @@
+// One server of the scale benchmark: Verbena, or bare TLS that answers one line; told by messages.
+import { createServer as createTlsServer } from 'node:tls';
+import { createServer } from '../../dist/index.js';
+
+async function startVerbena({ cert, key, clients }) {
+  const server = await createServer({
+    device: 'soft',
+    cert,
+    key,
+    maxConnections: clients + 1,
+    keepaliveSec: 600,
+    handler: ({ payload }) => payload,
+  });
+  return {
+    port: server.address().port,
+    counts: () => {
+      const { sessions, registeredBytes } = server.snapshot();
+      const psns = sessions.flatMap(({ localPsn, remotePsn }) => [localPsn, remotePsn]);
+      return {
+        connected: sessions.length,
+        refused: Object.values(server.stats().refused).reduce((sum, count) => sum + count, 0),
+        uniquePsns: new Set(psns).size,
+        registeredBytes,
+      };
+    },
+    close: () => server.close(),
+  };
+}
+
+async function startTls({ cert, key }) {
+  const sockets = new Set();
+  const server = createTlsServer(
+    { cert, key, minVersion: 'TLSv1.3', ALPNProtocols: ['verbena/1'] },
+    (socket) => {
+      sockets.add(socket);
+      socket.on('error', () => undefined);
+      socket.on('close', () => sockets.delete(socket));
+      socket.once('data', (line) => socket.write(line));
+    },
+  );
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    port: server.address().port,
+    counts: () => ({ connected: sockets.size }),
+    close: () => {
+      server.close();
+      for (const socket of sockets) socket.destroy();
+    },
+  };
+}
+
+process.once('message', async (settings) => {
+  const { port, counts, close } = await (settings.kind === 'tls' ? startTls : startVerbena)(
+    settings,
+  );
+  process.send({ port });
+  process.on('message', async (question) => {
+    if (question === 'close') {
+      await close();
+      process.exit(0);
+    }
+    globalThis.gc();
+    const { user, system } = process.cpuUsage();
+    process.send({
+      ...counts(),
+      rssBytes: process.memoryUsage.rss(),
+      cpuSeconds: (user + system) / 1e6,
+    });
+  });
+});
