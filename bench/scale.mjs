@@ -96,6 +96,7 @@ async function measureTls(certificate) {
   const setup = await connectAll(tls, clients - WORKING);
   const after = await tls.counts();
   await tls.close();
+  say(`heap per client: ${Math.round((after.heapBytes - before.heapBytes) / (clients - WORKING))}`);
   return {
     perSecond: setup.perSecond,
     p50: setup.p50,
@@ -121,6 +122,7 @@ async function measureVerbena(certificate) {
   const cycled = cycles > 0 ? await measureCycles(verbena) : undefined;
   await verbena.close();
   const added = full.connected - before.connected;
+  say(`heap per client: ${Math.round((full.heapBytes - before.heapBytes) / added)}`);
   const registered = (full.registeredBytes - before.registeredBytes) / added;
   const mean = (list) => list.reduce((sum, value) => sum + value, 0) / list.length;
   return {

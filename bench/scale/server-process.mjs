@@ -64,6 +64,7 @@ process.once('message', async (settings) => {
     process.send({
       ...counts(),
       rssBytes: process.memoryUsage.rss(),
+      heapBytes: process.memoryUsage().heapUsed,
       cpuSeconds: (user + system) / 1e6,
     });
   });

@@ -1,8 +1,9 @@
 // A device that refuses in the middle of a client's set-up, and objects that do not close: undone,
 // told, and served on.
+import { once } from 'node:events';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Connection, Server, VerbenaError } from '../../src/index.js';
-import type { NativeQpAttributes } from '../../src/native/addon.js';
+import { PostOpcode, type NativeQpAttributes } from '../../src/native/addon.js';
 import { acquireDevice, type Device, type DeviceLease } from '../../src/rdma/device.js';
 import { probeLimits } from '../../src/server/probe-limits.js';
 import { RawClient, RawEndpoint, plainHello } from '../helpers/raw-client.js';
@@ -238,6 +239,30 @@ describe('an object that does not close', () => {
       for (const restore of restores.splice(0)) restore();
       device.registry.close(id);
     }
+  });
+});
+
+describe('a flush', () => {
+  it('is waited for by turns of the event loop, however long one of them takes', async () => {
+    const client = await connectTo(server);
+    const ended = once(server, 'sessionEnd');
+    const complaints: VerbenaError[] = [];
+    server.on('error', (error) => complaints.push(error));
+    let blocked = 0;
+    replace(device.group, 'post', (post) => (...args) => {
+      post(...args);
+      // The last post of a queue pair marks the end of its flush. Then the thread is busy for long.
+      if (args[1] !== PostOpcode.send) return;
+      blocked++;
+      process.nextTick(() => {
+        const end = performance.now() + 1100;
+        while (performance.now() < end);
+      });
+    });
+    await client.close();
+    await ended;
+    expect(blocked).toBe(2);
+    expect(complaints).toEqual([]);
   });
 });
 
