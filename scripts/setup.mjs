@@ -25,6 +25,7 @@ const forTest = [
     apt: 'python3-pyverbs',
     dnf: 'python3-pyverbs',
   },
+  { program: 'ip', apt: 'iproute2', dnf: 'iproute' },
   { program: 'tshark', apt: 'tshark', dnf: 'wireshark-cli' },
   { program: 'openssl', apt: 'openssl', dnf: 'openssl' },
 ];

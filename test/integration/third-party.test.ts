@@ -72,6 +72,18 @@ describe('perftest', () => {
     expect(Number(row?.[3]), client.stdout).toBeGreaterThan(0);
   });
 
+  // Both are in the group; what one sends reaches the other alone.
+  it.each([
+    ['ib_send_lat', ['-s', '64']],
+    ['ib_send_bw', ['-s', '1024']],
+  ])('%s works through a multicast group', async (program, size) => {
+    const group = '0:0:0:0:0:0:0:0:0:0:255:255:239:77:0:1';
+    const options = ['-F', '-n', '100', '-c', 'UD', '-g', '-M', group, ...size];
+    const { client } = await runPair(program, options);
+    expect(client.stdout).toMatch(/MultiCast runs on UD/);
+    expect(client.stdout).toMatch(/^\s*\d+\s+100\s+\d+\.\d+/m);
+  });
+
   it('ib_send_bw works event-driven as well', async () => {
     const { client } = await runPair('ib_send_bw', ['-F', '-n', '100', '-s', '4096', '-e']);
     expect(client.stdout).toMatch(/^\s*4096\s+100\s/m);

@@ -382,8 +382,6 @@ TEST_F(Objects, UnsupportedKindsSaySo) {
   EXPECT_TRUE(unsupported(ibv_alloc_dm(context.get(), &dm)));
   ibv_ece ece{};
   EXPECT_EQ(ibv_query_ece(endpoint.qp(), &ece), EOPNOTSUPP);
-  const ibv_gid group = gid_of(context.get());
-  EXPECT_EQ(ibv_attach_mcast(endpoint.qp(), &group, 0), EOPNOTSUPP);
   ibv_modify_cq_attr moderate{};
   EXPECT_EQ(ibv_modify_cq(endpoint.cq(), &moderate), EOPNOTSUPP);
   EXPECT_EQ(ibv_advise_mr(endpoint.pd(), IBV_ADVISE_MR_ADVICE_PREFETCH, 0, nullptr, 0), EOPNOTSUPP);

@@ -57,6 +57,7 @@ void wait_politely(bool busy, engine::TimeNs now, int socket_fd) {
 Lane::Lane(const Settings& settings)
     : icrc_mode_(settings.icrc_mode),
       socket_(open_socket(settings)),
+      groups_(*socket_),
       link_(find_link(settings, address())),
       faults_(make_faults(settings)),
       capture_(make_capture(settings)),
@@ -73,7 +74,7 @@ Lane::Lane(const Settings& settings)
 
 void Lane::poll(const engine::CompletionQueue& queue) {
   const engine::TimeNs now = io::monotonic_now();
-  wait_politely(drive_unless_driven(now), now, socket_->fd());
+  wait_politely(drive_unless_driven(now), now, socket_fd());
   // A program that polls an armed queue looks once more before it sleeps, and no poll follows.
   if (queue.armed()) {
     thread_.hand_over();
@@ -85,7 +86,7 @@ void Lane::poll(const engine::CompletionQueue& queue) {
 int Lane::wait(int fd) {
   // In a forked child the socket is the parent's.
   const nfds_t watched = fork_guard_.in_child() ? 1 : 2;
-  pollfd sources[] = {{fd, POLLIN, 0}, {socket_->fd(), POLLIN, 0}};
+  pollfd sources[] = {{fd, POLLIN, 0}, {socket_fd(), POLLIN, 0}};
   if (::poll(sources, watched, -1) < 0) return errno;
   if (sources[1].revents != 0) {
     const std::lock_guard lock(mutex_);
@@ -127,9 +128,15 @@ bool Lane::drive_locked(engine::TimeNs now) {
   return busy || engine_.wants_transmit();
 }
 
-// One system call's worth of packets.
 bool Lane::receive(engine::TimeNs now) {
-  if (!receive_batch_.fill()) return false;
+  bool any = receive_from(*socket_, now);
+  for (io::UdpSocket* group : groups_.readable()) any |= receive_from(*group, now);
+  return any;
+}
+
+// One system call's worth of packets.
+bool Lane::receive_from(io::UdpSocket& socket, engine::TimeNs now) {
+  if (!receive_batch_.fill_from(socket)) return false;
   while (const auto datagram = receive_batch_.next()) accept(now, *datagram);
   return true;
 }
@@ -141,7 +148,8 @@ void Lane::accept(engine::TimeNs now, const io::Datagram& datagram) {
     ++counters_->bad_peer;
     return;
   }
-  const wire::UdpFlow flow{datagram.source, address(), datagram.source_port, socket_->port()};
+  const wire::Address& destination = datagram.destination;
+  const wire::UdpFlow flow{datagram.source, destination, datagram.source_port, socket_->port()};
   const wire::IcrcVerdict verdict =
       wire::icrc_check(flow, datagram.bytes, static_cast<uint16_t>(datagram.segment), icrc_mode_);
   if (!verdict.valid) {
@@ -149,8 +157,12 @@ void Lane::accept(engine::TimeNs now, const io::Datagram& datagram) {
     return;
   }
   if (verdict.ip_id >= wire::kStrictIpIds) ++counters_->ids_solved;
-  engine_.on_packet(now, datagram.source,
-                    datagram.bytes.first(datagram.bytes.size() - wire::kIcrcBytes));
+  const auto bytes = datagram.bytes.first(datagram.bytes.size() - wire::kIcrcBytes);
+  if (destination == address()) {
+    engine_.on_packet(now, datagram.source, bytes);
+  } else {
+    engine_.on_group_packet(datagram.source, destination, bytes);
+  }
 }
 
 // Bounded, for a peer may ask for much at once: what is left waits for the next turn, and others
@@ -168,10 +180,41 @@ void Lane::update_counters() {
   counters_->send_failures = transmit_batch_.counters().dropped();
 }
 
+int Lane::join_group(engine::QueuePair& qp, const wire::Address& group) {
+  if (fork_guard_.in_child()) return EIO;
+  const std::lock_guard lock(mutex_);
+  if (const int refused = engine_.join_group(qp, group); refused != 0) return refused;
+  const int error = groups_.join(group);
+  if (error != 0) engine_.leave_group(qp, group);
+  // If it sleeps, then on the device's socket alone.
+  thread_.timer_set(0);
+  return error;
+}
+
+int Lane::leave_group(engine::QueuePair& qp, const wire::Address& group) {
+  if (fork_guard_.in_child()) return EIO;
+  const std::lock_guard lock(mutex_);
+  const int error = engine_.leave_group(qp, group);
+  leave_unused(group);
+  return error;
+}
+
+void Lane::destroy_qp(engine::QueuePair& qp) {
+  const std::lock_guard lock(mutex_);
+  const auto groups = engine_.groups_of(qp);
+  engine_.destroy_qp(qp);
+  for (const wire::Address& group : groups) leave_unused(group);
+}
+
+void Lane::leave_unused(const wire::Address& group) {
+  if (!engine_.has_group(group)) groups_.leave(group);
+}
+
 void Lane::abandon_socket() {
   const int nothing = ::open("/dev/null", O_RDWR | O_CLOEXEC);
   if (nothing < 0) return;
   dup3(nothing, socket_->fd(), O_CLOEXEC);
+  groups_.abandon(nothing);
   close(nothing);
 }
 

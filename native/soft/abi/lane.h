@@ -16,6 +16,7 @@
 #include "soft/io/device_thread.h"
 #include "soft/io/fault_injector.h"
 #include "soft/io/fork_guard.h"
+#include "soft/io/group_sockets.h"
 #include "soft/io/packet_capture.h"
 #include "soft/io/receive_batch.h"
 #include "soft/io/transmit_batch.h"
@@ -54,6 +55,13 @@ class Lane : private io::Progress {
   void poll(const engine::CompletionQueue& queue);
   // The program is about to sleep: the device's own thread watches from now on.
   void hand_over() { thread_.hand_over(); }
+  // Takes the queue pair into a multicast group of the device's address family, or out of it. 0 or
+  // an errno value.
+  int join_group(engine::QueuePair& qp, const wire::Address& group);
+  int leave_group(engine::QueuePair& qp, const wire::Address& group);
+  // Its groups go with it.
+  void destroy_qp(engine::QueuePair& qp);
+
   // Sleeps until `fd` is readable or a packet came, and handles the packet: a sleeper that waits
   // for it is woken once, not by way of the device's thread. 0 or EINTR.
   int wait(int fd);
@@ -81,7 +89,7 @@ class Lane : private io::Progress {
   // For the device's thread; these lock the lane.
   bool drive() override;
   engine::TimeNs next_deadline() override;
-  int socket_fd() const override { return socket_->fd(); }
+  int socket_fd() const override { return groups_.fd(); }
 
   // True when there was work and no other thread was at it.
   bool drive_unless_driven(engine::TimeNs now);
@@ -91,11 +99,13 @@ class Lane : private io::Progress {
   // On a thread of the program: the device's own may sleep past a timer that this set.
   bool drive_for_program(engine::TimeNs now);
   bool receive(engine::TimeNs now);
+  bool receive_from(io::UdpSocket& socket, engine::TimeNs now);
   void accept(engine::TimeNs now, const io::Datagram& datagram);
   void transmit(engine::TimeNs now);
   // When the engine has something to do; 0 when it has now.
   engine::TimeNs next_turn() const { return engine_.wants_transmit() ? 0 : engine_.next_timeout(); }
   void update_counters();
+  void leave_unused(const wire::Address& group);
 
   // In a forked child: lets go of the port, which the parent still uses.
   void abandon_socket();
@@ -103,6 +113,7 @@ class Lane : private io::Progress {
   const wire::IcrcMode icrc_mode_;
   io::ForkGuard fork_guard_;
   std::unique_ptr<io::UdpSocket> socket_;
+  io::GroupSockets groups_;
   const Link link_;
   std::unique_ptr<io::FaultInjector> faults_;
   std::unique_ptr<io::PacketCapture> capture_;

@@ -18,6 +18,9 @@ constexpr int kMaxSrq = 65536;
 constexpr uint32_t kMaxSrqWr = 32768;
 constexpr int kMaxPd = 65536;
 constexpr int kMaxAh = 65536;
+// The engine holds groups and their members to these numbers.
+constexpr int kMaxMcastGroups = 256;
+constexpr int kMaxMcastQpAttach = 56;
 // The engine holds READ and atomic depths to the same number.
 constexpr int kMaxRdAtomic = 16;
 // The largest message that the engine takes.

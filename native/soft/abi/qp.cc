@@ -111,7 +111,7 @@ Qp::Qp(Pd& domain, const ibv_qp_init_attr_ex& attributes)
 // Packets on the way find no queue pair; completions that are queued stay for the program. An event
 // may still be raised until the transport is gone, and after that none.
 Qp::~Qp() {
-  lane.with_engine([&](engine::Engine& engine) { engine.destroy_qp(*transport); });
+  lane.destroy_qp(*transport);
   owner.async_events.purge([&](const AsyncEvent& waiting) { return waiting.object == this; });
   if (!owner.closing) events.wait_until(ex.qp_base.events_completed, async_events_delivered);
 }
@@ -196,7 +196,11 @@ VERBENA_EXPORT ibv_qp* ibv_create_qp(ibv_pd* pd, ibv_qp_init_attr* attributes) {
 }
 
 VERBENA_EXPORT int ibv_destroy_qp(ibv_qp* handle) {
-  delete &Qp::of(handle);
+  Qp& qp = Qp::of(handle);
+  const bool attached =
+      qp.lane.with_engine([&](verbena::engine::Engine&) { return qp.transport->groups > 0; });
+  if (attached) return EBUSY;
+  delete &qp;
   return 0;
 }
 

@@ -49,6 +49,9 @@ ibv_device_attr describe_device() {
   device.max_srq = kMaxSrq;
   device.max_srq_wr = kMaxSrqWr;
   device.max_srq_sge = kMaxSge;
+  device.max_mcast_grp = kMaxMcastGroups;
+  device.max_mcast_qp_attach = kMaxMcastQpAttach;
+  device.max_total_mcast_qp_attach = kMaxMcastGroups * kMaxMcastQpAttach;
   device.max_ah = kMaxAh;
   device.max_pkeys = 1;
   device.phys_port_cnt = 1;

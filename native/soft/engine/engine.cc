@@ -86,6 +86,7 @@ QueuePair* Engine::create_qp(const QueuePairOptions& options) {
 }
 
 void Engine::destroy_qp(QueuePair& qp) {
+  for (const wire::Address& group : groups_of(qp)) leave_group(qp, group);
   release_path(qp);
   queue_pairs_.erase(qp.qpn);
 }
@@ -208,14 +209,23 @@ int Engine::post_receive(QueuePair& qp, const ibv_recv_wr& request) {
   return error;
 }
 
-void Engine::on_packet(TimeNs now, const wire::Address& source, std::span<const std::byte> bytes) {
+// Counts it, and drops what no queue pair would take.
+std::optional<wire::Packet> Engine::parse(std::span<const std::byte> bytes) {
   ++counters_.rx_packets;
   counters_.rx_bytes += bytes.size();
-  const auto packet = wire::Packet::parse(bytes);
+  auto packet = wire::Packet::parse(bytes);
   if (!packet) {
     ++counters_.malformed;
-    return;
+  } else if (!pkey_matches(packet->pkey())) {
+    ++counters_.bad_pkey;
+    return std::nullopt;
   }
+  return packet;
+}
+
+void Engine::on_packet(TimeNs now, const wire::Address& source, std::span<const std::byte> bytes) {
+  const auto packet = parse(bytes);
+  if (!packet) return;
   const auto* found = queue_pairs_.find(packet->dest_qpn());
   if (found == nullptr) {
     ++counters_.unknown_qpn;
@@ -226,11 +236,7 @@ void Engine::on_packet(TimeNs now, const wire::Address& source, std::span<const 
     ++counters_.bad_transport;
     return;
   }
-  if (!pkey_matches(packet->pkey())) {
-    ++counters_.bad_pkey;
-    return;
-  }
-  if (qp.options.type == IBV_QPT_UD) return on_datagram(qp, source, *packet);
+  if (qp.options.type == IBV_QPT_UD) return on_datagram(qp, source, options_.address, *packet);
   if (qp.path == nullptr || !(qp.path->address == source)) {
     ++counters_.bad_peer;
     return;

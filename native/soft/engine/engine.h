@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <queue>
 #include <span>
 #include <unordered_map>
@@ -19,6 +20,11 @@
 #include "soft/wire/packet.h"
 
 namespace verbena::engine {
+
+// Multicast groups of a device, and queue pairs in one group. Enough, and few enough for a socket
+// each.
+inline constexpr uint32_t kMostGroups = 256;
+inline constexpr uint32_t kMostGroupMembers = 56;
 
 struct EngineOptions {
   // Bytes that may be in flight to one address. What the receive buffer of a peer's socket holds is
@@ -50,8 +56,18 @@ class Engine {
   int post_send(QueuePair& qp, const ibv_send_wr& request, const wire::Address& destination = {});
   int post_receive(QueuePair& qp, const ibv_recv_wr& request);
 
+  // Datagrams to a multicast group reach the members, each once. 0, ENOMEM at a limit, or EINVAL
+  // where there is nothing to leave; joining again changes nothing.
+  int join_group(QueuePair& qp, const wire::Address& group);
+  int leave_group(QueuePair& qp, const wire::Address& group);
+  bool has_group(const wire::Address& group) const { return groups_.contains(group); }
+  std::vector<wire::Address> groups_of(const QueuePair& qp) const;
+
   // `bytes` is a UDP payload whose ICRC was checked and cut off.
   void on_packet(TimeNs now, const wire::Address& source, std::span<const std::byte> bytes);
+  // The same of a packet that was sent to a group.
+  void on_group_packet(const wire::Address& source, const wire::Address& group,
+                       std::span<const std::byte> bytes);
   void on_timeout(TimeNs now);
   // Sends what windows allow, up to a bound; true while there is more to send at once.
   bool transmit(TimeNs now, PacketSink& sink);
@@ -140,10 +156,13 @@ class Engine {
   void abandon_message(QueuePair& qp);
   bool transmit_datagrams(QueuePair& qp, PacketSink& sink, uint32_t& budget);
   bool send_datagram(QueuePair& qp, PacketSink& sink);
-  void on_datagram(QueuePair& qp, const wire::Address& source, const wire::Packet& packet);
-  void receive_datagram(QueuePair& qp, const wire::Address& source, const wire::Packet& packet);
+  void on_datagram(QueuePair& qp, const wire::Address& source, const wire::Address& destination,
+                   const wire::Packet& packet);
+  void receive_datagram(QueuePair& qp, const wire::Address& source,
+                        const wire::Address& destination, const wire::Packet& packet);
 
   // --- engine.cc: queue pairs, timers, scheduling
+  std::optional<wire::Packet> parse(std::span<const std::byte> bytes);
   void enter_error(QueuePair& qp);
   void reset(QueuePair& qp);
   void flush_receives(QueuePair& qp);
@@ -171,6 +190,7 @@ class Engine {
   MemoryTable memory_;
   KeyTable<std::shared_ptr<QueuePair>> queue_pairs_;
   std::unordered_map<wire::Address, std::unique_ptr<PeerPath>> paths_;
+  std::unordered_map<wire::Address, std::vector<QueuePair*>> groups_;
   std::deque<uint32_t> ready_;
   std::priority_queue<Timer, std::vector<Timer>, std::greater<>> timers_;
   std::vector<std::span<const std::byte>> pieces_;  // what the last gather() found

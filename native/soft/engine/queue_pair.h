@@ -149,6 +149,7 @@ struct QueuePair {
   bool waits_for_path = false;  // listed in path->blocked
   bool communication_established = false;
   bool drain_event_wanted = false;
+  uint32_t groups = 0;  // multicast groups that it is in
 
   wire::Transport transport() const {
     if (options.type == IBV_QPT_UD) return wire::Transport::kUnreliableDatagram;

@@ -103,7 +103,8 @@ bool Engine::send_datagram(QueuePair& qp, PacketSink& sink) {
   return true;
 }
 
-void Engine::on_datagram(QueuePair& qp, const wire::Address& source, const wire::Packet& packet) {
+void Engine::on_datagram(QueuePair& qp, const wire::Address& source,
+                         const wire::Address& destination, const wire::Packet& packet) {
   if (!qp.accepts_requests()) {
     ++counters_.bad_state;
   } else if (packet.deth().qkey != qp.attributes.qkey) {
@@ -111,15 +112,15 @@ void Engine::on_datagram(QueuePair& qp, const wire::Address& source, const wire:
   } else if (qp.receives().empty()) {
     ++counters_.unreliable_drops;
   } else {
-    receive_datagram(qp, source, packet);
+    receive_datagram(qp, source, destination, packet);
   }
 }
 
 void Engine::receive_datagram(QueuePair& qp, const wire::Address& source,
-                              const wire::Packet& packet) {
+                              const wire::Address& destination, const wire::Packet& packet) {
   take_receive(qp);
   const auto bytes = packet.payload();
-  const auto header = route_header(source, options_.address, static_cast<uint16_t>(bytes.size()));
+  const auto header = route_header(source, destination, static_cast<uint16_t>(bytes.size()));
   const ReceiveRequest& receive = qp.responder.receive;
   if (bytes.size() + kGrhBytes > receive.capacity) return complete_receive(qp, IBV_WC_LOC_LEN_ERR);
   if (!scatter(receive.sges, qp.receive_pd(), 0, header) ||

@@ -43,17 +43,18 @@ void ReceiveBatch::restore_room(size_t index) {
   headers_[index].msg_hdr.msg_controllen = slots_[index].control.size();
 }
 
-bool ReceiveBatch::fill() {
+bool ReceiveBatch::fill_from(UdpSocket& socket) {
   // Only what was used: polls that find nothing are frequent and should cost a system call, no
   // more.
   for (size_t i = 0; i < message_count_; ++i) restore_room(i);
   message_count_ = 0;
   message_next_ = 0;
   rest_ = {};
-  if (socket_.in_forked_child()) return false;
+  filled_from_ = &socket;
+  if (socket.in_forked_child()) return false;
   int received;
   do {
-    received = recvmmsg(socket_.fd(), headers_.get(), static_cast<unsigned>(messages_wanted_),
+    received = recvmmsg(socket.fd(), headers_.get(), static_cast<unsigned>(messages_wanted_),
                         MSG_DONTWAIT, nullptr);
     ++counters_.system_calls;
   } while (received < 0 && errno == EINTR);
@@ -87,9 +88,10 @@ std::optional<Datagram> ReceiveBatch::next() {
   rest_ = rest_.subspan(bytes.size());
   ++counters_.packets;
   counters_.bytes += bytes.size();
-  const Datagram datagram{source_, source_port_, bytes, segment_++};
+  const wire::Address& destination = filled_from_->address();
+  const Datagram datagram{source_, destination, source_port_, bytes, segment_++};
   if (capture_ != nullptr) {
-    capture_->received({source_, socket_.address(), source_port_, socket_.port()},
+    capture_->received({source_, destination, source_port_, socket_.port()},
                        static_cast<uint16_t>(datagram.segment), bytes);
   }
   return datagram;
@@ -126,8 +128,7 @@ void ReceiveBatch::read_controls(msghdr& header) {
     } else if (control->cmsg_level == SOL_SOCKET && control->cmsg_type == SO_RXQ_OVFL) {
       uint32_t drops;
       std::memcpy(&drops, CMSG_DATA(control), sizeof drops);
-      counters_.socket_drops += drops - drops_seen_;  // the kernel's counter wraps
-      drops_seen_ = drops;
+      counters_.socket_drops += filled_from_->new_drops(drops);
     }
   }
 }

@@ -18,6 +18,7 @@ namespace verbena::io {
 
 struct Datagram {
   wire::Address source;
+  wire::Address destination;  // the socket's address: the device's, or a multicast group
   uint16_t source_port;
   // The UDP payload with its ICRC; valid until the next `fill`.
   std::span<std::byte> bytes;
@@ -48,7 +49,9 @@ class ReceiveBatch {
 
   // One system call; false when nothing was waiting. What `next` has not handed out yet is lost:
   // empty the batch first.
-  bool fill();
+  bool fill() { return fill_from(socket_); }
+  // The same from the socket of a multicast group.
+  bool fill_from(UdpSocket& socket);
   // The next datagram of the batch, in order of arrival; nothing when it is used up.
   std::optional<Datagram> next();
 
@@ -76,6 +79,7 @@ class ReceiveBatch {
 
   UdpSocket& socket_;
   PacketCapture* capture_;
+  UdpSocket* filled_from_ = nullptr;
   std::unique_ptr<std::byte[]> arena_;
   std::unique_ptr<Slot[]> slots_;
   std::unique_ptr<mmsghdr[]> headers_;
@@ -91,7 +95,6 @@ class ReceiveBatch {
   wire::Address source_;
   uint16_t source_port_ = 0;
 
-  uint32_t drops_seen_ = 0;
   ReceiveCounters counters_;
 };
 

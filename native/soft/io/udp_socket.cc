@@ -114,18 +114,67 @@ bool is_device_address(const wire::Address& address, Failure& failure) {
   return false;
 }
 
+template <class Value>
+bool set_option(int fd, int level, int name, const Value& value) {
+  return setsockopt(fd, level, name, &value, sizeof value) == 0;
+}
+
+uint32_t interface_index(const wire::Address& address) {
+  const auto interface = interface_of(address);
+  return interface ? interface->index : 0;
+}
+
+// Without this, the routing table decides where a datagram to a group leaves, whatever its source.
+// It fails for an address that has just gone, from which nothing can be sent.
+void send_multicast_from(int fd, const wire::Address& address) {
+  if (address.is_v4()) {
+    ip_mreqn from{};
+    std::memcpy(&from.imr_address, address.v4_bytes(), sizeof from.imr_address);
+    set_option(fd, IPPROTO_IP, IP_MULTICAST_IF, from);
+  } else {
+    set_option(fd, IPPROTO_IPV6, IPV6_MULTICAST_IF, interface_index(address));
+  }
+}
+
+// Bound to the group, so that the destination of what arrives is known; shared with the other
+// processes of this machine that are members; and not for what arrives on other interfaces.
+bool join_ipv4(int fd, const wire::Address& device, const wire::Address& group, uint16_t port) {
+  sockaddr_storage name{};
+  const socklen_t length = group.to_sockaddr(port, name);
+  ip_mreqn membership{};
+  std::memcpy(&membership.imr_multiaddr, group.v4_bytes(), sizeof membership.imr_multiaddr);
+  std::memcpy(&membership.imr_address, device.v4_bytes(), sizeof membership.imr_address);
+  return set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1) &&
+         set_option(fd, IPPROTO_IP, IP_MULTICAST_ALL, 0) &&
+         bind(fd, reinterpret_cast<const sockaddr*>(&name), length) == 0 &&
+         set_option(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, membership);
+}
+
+bool join_ipv6(int fd, const wire::Address& device, const wire::Address& group, uint16_t port) {
+  sockaddr_in6 name{};
+  name.sin6_family = AF_INET6;
+  name.sin6_port = htons(port);
+  name.sin6_scope_id = interface_index(device);
+  std::memcpy(&name.sin6_addr, group.gid.data(), sizeof name.sin6_addr);
+  const ipv6_mreq membership{name.sin6_addr, name.sin6_scope_id};
+  return set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1) &&
+         set_option(fd, IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0) &&
+         bind(fd, reinterpret_cast<const sockaddr*>(&name), sizeof name) == 0 &&
+         set_option(fd, IPPROTO_IPV6, IPV6_ADD_MEMBERSHIP, membership);
+}
+
 }  // namespace
 
-UdpSocket::UdpSocket(int fd, const wire::Address& address, uint16_t port)
-    : fd_(fd), address_(address), port_(port) {}
+UdpSocket::UdpSocket(int fd, const wire::Address& address, const UdpSocketOptions& options)
+    : fd_(fd), address_(address), options_(options) {}
 
 UdpSocket::~UdpSocket() {
   close(fd_);
 }
 
-std::unique_ptr<UdpSocket> UdpSocket::open(const wire::Address& address,
+// Set up, but not bound.
+std::unique_ptr<UdpSocket> UdpSocket::make(const wire::Address& address,
                                            const UdpSocketOptions& options, Failure& failure) {
-  if (!is_device_address(address, failure)) return nullptr;
   const bool v4 = address.is_v4();
   const int fd = socket(v4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) {
@@ -133,20 +182,42 @@ std::unique_ptr<UdpSocket> UdpSocket::open(const wire::Address& address,
                           std::strerror(errno)};
     return nullptr;
   }
-  std::unique_ptr<UdpSocket> opened(new UdpSocket(fd, address, options.port));
+  std::unique_ptr<UdpSocket> made(new UdpSocket(fd, address, options));
   if (!set_all(fd, kCommonOptions, failure)) return nullptr;
   if (!(v4 ? set_all(fd, kIpv4Options, failure) : set_all(fd, kIpv6Options, failure))) {
     return nullptr;
   }
-  opened->receive_buffer_bytes_ = size_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, options.buffer_bytes);
-  opened->send_buffer_bytes_ = size_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, options.buffer_bytes);
+  made->receive_buffer_bytes_ = size_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, options.buffer_bytes);
+  made->send_buffer_bytes_ = size_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, options.buffer_bytes);
+  return made;
+}
+
+std::unique_ptr<UdpSocket> UdpSocket::open(const wire::Address& address,
+                                           const UdpSocketOptions& options, Failure& failure) {
+  if (!is_device_address(address, failure)) return nullptr;
+  auto opened = make(address, options, failure);
+  if (opened == nullptr) return nullptr;
   sockaddr_storage name{};
   const socklen_t length = address.to_sockaddr(options.port, name);
-  if (bind(fd, reinterpret_cast<const sockaddr*>(&name), length) != 0) {
+  if (bind(opened->fd_, reinterpret_cast<const sockaddr*>(&name), length) != 0) {
     explain_bind(errno, address, options.port, failure);
     return nullptr;
   }
+  send_multicast_from(opened->fd_, address);
   return opened;
+}
+
+std::unique_ptr<UdpSocket> UdpSocket::join(const UdpSocket& device, const wire::Address& group) {
+  Failure failure;
+  auto joined = make(group, device.options_, failure);
+  if (joined == nullptr) {
+    errno = failure.error;
+    return nullptr;
+  }
+  const bool done = group.is_v4() ? join_ipv4(joined->fd_, device.address_, group, device.port())
+                                  : join_ipv6(joined->fd_, device.address_, group, device.port());
+  if (!done) return nullptr;
+  return joined;
 }
 
 }  // namespace verbena::io

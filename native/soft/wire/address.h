@@ -45,6 +45,8 @@ struct Address {
 
   bool is_unspecified() const;
   bool is_loopback() const;
+  // 224.0.0.0/4 and ff00::/8.
+  bool is_multicast() const { return is_v4() ? gid[12] >> 4 == 0xE : gid[0] == 0xFF; }
   // fe80::/10, the only addresses whose `scope` matters.
   bool is_link_local() const { return gid[0] == 0xFE && (gid[1] & 0xC0) == 0x80; }
 

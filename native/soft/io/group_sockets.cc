@@ -1,0 +1,69 @@
+// Joins and leaves multicast groups, and tells which have datagrams.
+
+#include "soft/io/group_sockets.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace verbena::io {
+
+GroupSockets::~GroupSockets() {
+  if (epoll_ >= 0) close(epoll_);
+}
+
+// `group` is nullptr for the device's own socket.
+int GroupSockets::watch(const UdpSocket& socket, UdpSocket* group) {
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.ptr = group;
+  return epoll_ctl(epoll_, EPOLL_CTL_ADD, socket.fd(), &event) == 0 ? 0 : errno;
+}
+
+int GroupSockets::start_watching() {
+  if (epoll_ < 0) epoll_ = epoll_create1(EPOLL_CLOEXEC);
+  if (epoll_ < 0) return errno;
+  if (const int error = watch(device_, nullptr); error != 0) return error;
+  fd_.store(epoll_);
+  return 0;
+}
+
+int GroupSockets::join(const wire::Address& group) {
+  if (groups_.contains(group)) return 0;
+  if (fd() == device_.fd()) {
+    if (const int error = start_watching(); error != 0) return error;
+  }
+  auto socket = UdpSocket::join(device_, group);
+  if (socket == nullptr) return errno;
+  if (const int error = watch(*socket, socket.get()); error != 0) return error;
+  groups_.emplace(group, std::move(socket));
+  return 0;
+}
+
+void GroupSockets::leave(const wire::Address& group) {
+  const auto found = groups_.find(group);
+  if (found == groups_.end()) return;
+  const UdpSocket& socket = *found->second;
+  // Not left to closing: where a forked child has the socket too, it would stay.
+  if (!socket.in_forked_child()) epoll_ctl(epoll_, EPOLL_CTL_DEL, socket.fd(), nullptr);
+  groups_.erase(found);
+}
+
+std::span<UdpSocket* const> GroupSockets::readable() {
+  if (groups_.empty() || device_.in_forked_child()) return {};
+  std::array<epoll_event, kMostAtOnce> events;
+  const int ready = epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), 0);
+  size_t count = 0;
+  for (int i = 0; i < ready; ++i) {
+    auto* group = static_cast<UdpSocket*>(events[static_cast<size_t>(i)].data.ptr);
+    if (group != nullptr) readable_[count++] = group;
+  }
+  return {readable_.data(), count};
+}
+
+void GroupSockets::abandon(int nothing) {
+  for (const auto& [group, socket] : groups_) dup3(nothing, socket->fd(), O_CLOEXEC);
+}
+
+}  // namespace verbena::io

@@ -1,0 +1,51 @@
+// The sockets of the multicast groups that a device is in.
+#pragma once
+
+#include <sys/epoll.h>
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <span>
+#include <unordered_map>
+
+#include "soft/io/udp_socket.h"
+
+namespace verbena::io {
+
+// One socket a group: the kernel limits the groups of one socket to a few, and says of a datagram
+// only which socket it came to. Not thread-safe but for `fd`.
+class GroupSockets {
+ public:
+  explicit GroupSockets(UdpSocket& device) : device_(device), fd_(device.fd()) {}
+  ~GroupSockets();
+  GroupSockets(const GroupSockets&) = delete;
+  GroupSockets& operator=(const GroupSockets&) = delete;
+
+  // 0 or an errno value; joining again changes nothing.
+  int join(const wire::Address& group);
+  void leave(const wire::Address& group);
+
+  // Readable when the device's socket is, or that of a group. It changes once, with the first
+  // group.
+  int fd() const { return fd_.load(); }
+  // The sockets of groups that have something to receive, or some of them; valid until the next
+  // call.
+  std::span<UdpSocket* const> readable();
+  // In a forked child: has `nothing` in place of each socket.
+  void abandon(int nothing);
+
+ private:
+  int watch(const UdpSocket& socket, UdpSocket* group);
+  int start_watching();
+
+  static constexpr size_t kMostAtOnce = 16;
+
+  UdpSocket& device_;
+  int epoll_ = -1;
+  std::atomic<int> fd_;
+  std::unordered_map<wire::Address, std::unique_ptr<UdpSocket>> groups_;
+  std::array<UdpSocket*, kMostAtOnce> readable_{};
+};
+
+}  // namespace verbena::io
