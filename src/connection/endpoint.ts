@@ -33,7 +33,10 @@ import { WorkQueue, type RetireListener } from './work-queue.js';
 /** Receives carry this bit and their slot; work requests of the send queue have it clear. */
 const RECEIVE_BIT = 0x8000_0000;
 const OPERATION_DEPTH = 16;
-/** Wanted; devices grant what they have. */
+/**
+ * Wanted of adapters, which then need not fetch the bytes; they grant what they have. The soft
+ * device copies either way, and would keep room for each work request.
+ */
 const MAX_INLINE_BYTES = 220;
 /** Events after which the queue pair, or the device, is of no more use. */
 const fatalEvents: ReadonlySet<string> = new Set([
@@ -77,7 +80,7 @@ export function openQueuePair(device: Device, request: QueuePairRequest): QueueP
     port: request.port,
     sendDepth: receiveDepth + OPERATION_DEPTH,
     receiveDepth,
-    maxInline: MAX_INLINE_BYTES,
+    maxInline: device.pinsMemory ? MAX_INLINE_BYTES : 0,
     access: request.access,
   });
 }
