@@ -77,8 +77,9 @@ export interface OperationQueueOptions {
 
 export class OperationQueue {
   readonly #options: OperationQueueOptions;
-  readonly #slots: Operation[];
-  readonly #free: Operation[];
+  /** Made when they are first needed: a server's connection may never operate. */
+  readonly #slots: Operation[] = [];
+  readonly #free: Operation[] = [];
   /** Submitted and not finished, oldest first; those before `#nextToPost` are posted whole. */
   readonly #active: Operation[] = [];
   #nextToPost = 0;
@@ -88,8 +89,6 @@ export class OperationQueue {
 
   constructor(options: OperationQueueOptions) {
     this.#options = options;
-    this.#slots = Array.from({ length: options.depth }, (_, slot) => new Operation(slot));
-    this.#free = [...this.#slots].reverse();
   }
 
   /** Operations submitted and not finished. */
@@ -99,7 +98,11 @@ export class OperationQueue {
 
   /** A free operation to fill in and submit, or undefined when all are in use. */
   take(): Operation | undefined {
-    return this.#free.pop();
+    const free = this.#free.pop();
+    if (free !== undefined || this.#slots.length === this.#options.depth) return free;
+    const made = new Operation(this.#slots.length);
+    this.#slots.push(made);
+    return made;
   }
 
   /** Gives back an operation that was taken and not submitted. */

@@ -37,7 +37,6 @@ export interface SessionResources {
   readonly localPsn: number;
   readonly endpoint: Endpoint;
   readonly region: MemoryRegion | undefined;
-  readonly welcome: Welcome;
 }
 
 function takeSlot<T>(slots: SlotMap<T>, session: T): number {
@@ -85,7 +84,7 @@ export function openSessionResources<T>(
   user: EndpointUser,
   hello: Hello,
   undo: UndoStack,
-): SessionResources {
+): { readonly resources: SessionResources; readonly welcome: Welcome } {
   const { device, port, options, slots, psns } = server;
   const gid = chooseGidFor(server, hello);
   const id = takeSlot(slots, session);
@@ -124,7 +123,7 @@ export function openSessionResources<T>(
     maxRdAtomic: Math.min(welcome.endpoint.maxRdAtomic, hello.endpoint.maxDestRdAtomic),
     maxDestRdAtomic: welcome.endpoint.maxDestRdAtomic,
   });
-  return { id, localPsn, endpoint, region, welcome };
+  return { resources: { id, localPsn, endpoint, region }, welcome };
 }
 
 interface Made {

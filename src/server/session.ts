@@ -10,7 +10,7 @@ import { within } from '../connection/within.js';
 import { VerbenaError, toVerbenaError } from '../errors.js';
 import { ControlChannel, type ControlListener } from '../handshake/control-channel.js';
 import { ControlSession, type SessionHooks } from '../handshake/control-session.js';
-import type { ControlMessage, Hello } from '../handshake/messages.js';
+import type { ControlMessage, Hello, Welcome } from '../handshake/messages.js';
 import { exportProofKey, makeProof, proofMatches } from '../handshake/proof.js';
 import { checkAlpn } from '../handshake/tls.js';
 import {
@@ -78,12 +78,19 @@ export interface SessionHost extends ServerResources<ServerSession> {
   onHandlerError(session: Session, error: unknown): void;
 }
 
-/** What the set-up has agreed on, as the proofs cover it. */
+/** What the set-up has agreed on. */
 interface Agreement {
+  readonly name: string;
+  readonly remotePsn: number;
+  readonly resources: SessionResources;
+}
+
+/** What is forgotten once the session is ready: the messages, and as the proofs cover them. */
+interface Exchange {
   readonly hello: Hello;
   readonly helloRaw: Uint8Array;
+  readonly welcome: Welcome;
   readonly welcomeRaw: Uint8Array;
-  readonly resources: SessionResources;
 }
 
 export class ServerSession
@@ -99,6 +106,7 @@ export class ServerSession
   readonly #onSetupOver: () => void;
   #isSetupOver = false;
   #agreement: Agreement | undefined;
+  #exchange: Exchange | undefined;
   #responder: Responder<Session> | undefined;
   #control: ControlSession | undefined;
 
@@ -128,7 +136,7 @@ export class ServerSession
   }
 
   get name(): string {
-    return this.#agreement?.hello.name ?? '';
+    return this.#agreement?.name ?? '';
   }
 
   get localPsn(): number {
@@ -136,7 +144,7 @@ export class ServerSession
   }
 
   get remotePsn(): number {
-    return this.#agreement?.hello.endpoint.psn ?? 0;
+    return this.#agreement?.remotePsn ?? 0;
   }
 
   get qpn(): number {
@@ -221,9 +229,10 @@ export class ServerSession
   #onHello(hello: Hello, helloRaw: Buffer): void {
     if (this.#host.isDraining) throw drainingError();
     this.#channel.allowLargeFrames();
-    const resources = openSessionResources(this.#host, this, this, hello, this.#undo);
-    const welcomeRaw = this.#channel.send(resources.welcome);
-    this.#agreement = { hello, helloRaw, welcomeRaw, resources };
+    const { resources, welcome } = openSessionResources(this.#host, this, this, hello, this.#undo);
+    const welcomeRaw = this.#channel.send(welcome);
+    this.#agreement = { name: hello.name, remotePsn: hello.endpoint.psn, resources };
+    this.#exchange = { hello, helloRaw, welcome, welcomeRaw };
   }
 
   // EndpointUser: what arrives through RDMA.
@@ -268,9 +277,10 @@ export class ServerSession
   }
 
   #onProof(header: MessageHeader, at: number): void {
-    const agreement = this.#agreement;
-    if (agreement === undefined || this.#isSetupOver) return;
-    const { helloRaw, welcomeRaw, resources } = agreement;
+    const resources = this.#agreement?.resources;
+    const exchange = this.#exchange;
+    if (resources === undefined || exchange === undefined || this.#isSetupOver) return;
+    const { helloRaw, welcomeRaw } = exchange;
     const { endpoint } = resources;
     const key = exportProofKey(this.#socket);
     const expected = makeProof(key, 'client', helloRaw, welcomeRaw);
@@ -285,12 +295,12 @@ export class ServerSession
       return;
     }
     endpoint.send(MessageType.proof, 0, 0, 0, makeProof(key, 'server', helloRaw, welcomeRaw));
-    this.#becomeReady(agreement);
+    this.#becomeReady(resources, exchange);
+    this.#exchange = undefined;
   }
 
-  #becomeReady({ hello, resources }: Agreement): void {
+  #becomeReady({ endpoint, region }: SessionResources, { hello, welcome }: Exchange): void {
     const { options } = this.#host;
-    const { endpoint, region, welcome } = resources;
     this.#responder = new Responder<Session>({
       endpoint,
       session: this,
