@@ -2,8 +2,9 @@
 // device, or on the kernel's soft-RoCE device through with-rxe.sh.
 //
 //   node scripts/conformance.mjs [--device soft0|rxe0] [--json] [--library FILE]
-//   node scripts/conformance.mjs --docs [--library FILE]
-//     both devices, and the table in docs/soft-device.md
+//   node scripts/conformance.mjs --compare [--summary FILE] [--docs] [--library FILE]
+//     both devices side by side; fails where the soft device falls short of rxe; --docs writes the
+//     table in docs/soft-device.md
 //
 // stdout has the counts, with --json as one line of JSON; everything else goes to stderr.
 import {
@@ -20,6 +21,13 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { buildNative } from './build-native.mjs';
+import {
+  count,
+  documentationTable,
+  readResults,
+  shortcomings,
+  sideBySide,
+} from './conformance/results.mjs';
 import { Failure, main, root, run } from './lib/run.mjs';
 
 const testsOfDebian = '/usr/share/doc/rdma-core/tests';
@@ -58,18 +66,6 @@ async function runOnKernelDevice(folder, report) {
   await run(join(root, 'scripts', 'with-rxe.sh'), [...limits, '--', ...command]);
 }
 
-/** The last line about a test counts; one that started and did not end has failed. */
-function readReport(report) {
-  const results = new Map();
-  if (!existsSync(report)) return results;
-  for (const line of readFileSync(report, 'utf8').split('\n').filter(Boolean)) {
-    const { test, outcome, reason } = JSON.parse(line);
-    const ended = outcome === 'started' ? { outcome: 'failed', reason: 'did not end' } : null;
-    results.set(test.replace(/^tests\./, ''), ended ?? { outcome, reason });
-  }
-  return results;
-}
-
 async function resultsOf(device, library) {
   const folder = mkdtempSync(join(tmpdir(), 'verbena-conformance-'));
   const report = join(folder, 'out', 'report.jsonl');
@@ -78,7 +74,7 @@ async function resultsOf(device, library) {
     mkdirSync(join(folder, 'out'));
     if (device === 'soft0') await runOnSoftDevice(folder, report, library);
     else await runOnKernelDevice(folder, report);
-    const results = readReport(report);
+    const results = readResults(existsSync(report) ? readFileSync(report, 'utf8') : '');
     if (results.size === 0) throw new Failure(`no test ran on ${device}; see above`);
     return results;
   } finally {
@@ -86,70 +82,50 @@ async function resultsOf(device, library) {
   }
 }
 
-function count(device, results) {
-  const counts = { device, passed: 0, failed: 0, skipped: 0 };
-  for (const { outcome } of results.values()) counts[outcome] += 1;
-  return counts;
-}
-
-function table(soft, kernel) {
-  const names = [...new Set([...soft.keys(), ...kernel.keys()])].sort();
-  const outcome = (results, name) => results.get(name)?.outcome ?? 'not run';
-  const both = names.filter((name) =>
-    [soft, kernel].every((results) => outcome(results, name) === 'skipped'),
-  );
-  const [ours, theirs] = [count('soft0', soft), count('rxe0', kernel)];
-  const row = (name) => `| \`${name}\` | ${outcome(soft, name)} | ${outcome(kernel, name)} |`;
-  const total = (key) => `| **${key}** | **${ours[key]}** | **${theirs[key]}** |`;
-  return [
-    '| test | soft device | rxe |',
-    '| --- | --- | --- |',
-    ...['passed', 'failed', 'skipped'].map(total),
-    ...names.filter((name) => !both.includes(name)).map(row),
-    '',
-    `${both.length} tests are skipped on both, most of them for adapters of other vendors.`,
-  ].join('\n');
-}
-
 function writeDocs(soft, kernel) {
   const text = readFileSync(page, 'utf8');
   const [begin, end] = markers.map((marker) => text.indexOf(marker));
   if (begin < 0 || end < begin) throw new Failure(`${page} lacks ${markers.join(' … ')}`);
   const before = text.slice(0, begin + markers[0].length);
-  writeFileSync(page, `${before}\n\n${table(soft, kernel)}\n\n${text.slice(end)}`);
-}
-
-function print(counts, json) {
-  const { device, passed, failed, skipped } = counts;
-  const text = `${device}: ${passed} passed, ${failed} failed, ${skipped} skipped`;
-  console.log(json ? JSON.stringify(counts) : text);
-}
-
-function tellFailures(results) {
-  for (const [name, { outcome, reason }] of results) {
-    if (outcome === 'failed') console.error(`FAIL  ${name}: ${reason}`);
-  }
+  writeFileSync(page, `${before}\n\n${documentationTable(soft, kernel)}\n\n${text.slice(end)}`);
 }
 
 function valueOf(args, option, otherwise) {
   return args.includes(option) ? args[args.indexOf(option) + 1] : otherwise;
 }
 
+async function compare(args, library) {
+  const soft = await resultsOf('soft0', library);
+  const kernel = await resultsOf('rxe0', library);
+  const missing = shortcomings(soft, kernel);
+  const { passed } = count('soft0', soft);
+  const summary = valueOf(args, '--summary', '');
+  if (summary !== '') writeFileSync(summary, JSON.stringify({ passed, failed: missing.length }));
+  if (args.includes('--docs')) writeDocs(soft, kernel);
+  for (const each of missing) console.log(`FAIL  ${each}`);
+  console.log(sideBySide(soft, kernel));
+  return missing.length === 0 ? 0 : 1;
+}
+
 /** What fails on rxe is the kernel's affair: only the soft device's failures are ours. */
+async function runOne(device, args, library) {
+  const results = await resultsOf(device, library);
+  for (const [name, { outcome, reason }] of results) {
+    if (outcome === 'failed') console.error(`FAIL  ${name}: ${reason}`);
+  }
+  const counts = count(device, results);
+  const { passed, failed, skipped } = counts;
+  const text = `${device}: ${passed} passed, ${failed} failed, ${skipped} skipped`;
+  console.log(args.includes('--json') ? JSON.stringify(counts) : text);
+  return device === 'rxe0' || failed === 0 ? 0 : 1;
+}
+
 await main(async (args) => {
-  const docs = args.includes('--docs');
+  const both = args.includes('--compare') || args.includes('--docs');
   const device = valueOf(args, '--device', 'soft0');
   if (!['soft0', 'rxe0'].includes(device)) throw new Failure(`unknown device ${device}`);
   const built = join(root, 'build', 'Release', 'libverbena-soft.so');
   const library = resolve(valueOf(args, '--library', built));
-  if (library === built && (docs || device === 'soft0')) await buildNative();
-  const all = new Map();
-  for (const each of docs ? ['soft0', 'rxe0'] : [device]) {
-    const results = await resultsOf(each, library);
-    all.set(each, results);
-    tellFailures(results);
-    print(count(each, results), args.includes('--json'));
-  }
-  if (docs) writeDocs(all.get('soft0'), all.get('rxe0'));
-  return (all.get('soft0') ? count('soft0', all.get('soft0')).failed : 0) === 0 ? 0 : 1;
+  if (library === built && (both || device === 'soft0')) await buildNative();
+  return both ? compare(args, library) : runOne(device, args, library);
 });
