@@ -132,7 +132,7 @@ void Engine::advance_una(TimeNs now, QueuePair& qp, uint32_t una_psn) {
   leave_flight(qp, before - flight_bytes(qp, qp.packets_in_flight()));
 
   auto& ends = requester.response_ends;
-  while (!ends.empty() && wire::psn_diff(ends.front(), una_psn) < 0) ends.pop_front();
+  while (!ends.empty() && wire::psn_diff(ends.front(), una_psn) < 0) ends.erase(ends.begin());
   if (requester.recovering && wire::psn_diff(una_psn, requester.recover_psn) >= 0) {
     requester.recovering = false;
   }

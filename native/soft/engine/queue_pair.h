@@ -4,7 +4,6 @@
 #include <infiniband/verbs.h>
 
 #include <cstdint>
-#include <deque>
 #include <vector>
 
 #include "soft/engine/completion_queue.h"
@@ -40,7 +39,7 @@ struct Requester {
   // The last PSN of each READ or atomic request packet sent and not answered. A READ may be asked
   // for in several pieces, and what is asked for again is the rest of one piece: that is what the
   // responder remembers.
-  std::deque<uint32_t> response_ends;
+  std::vector<uint32_t> response_ends;
   uint32_t unfinished_responses =
       0;  // started READ and atomic requests not completed: what a fence waits for
 
@@ -106,8 +105,9 @@ struct Responder {
   uint32_t write_rkey = 0;
   uint32_t write_remaining = 0;
 
-  std::deque<Response> responses;
-  std::deque<ServedRequest> served;  // newest last; at most max_dest_rd_atomic
+  // Few at a time, so that taking from the front costs little, and nothing until they are used.
+  std::vector<Response> responses;
+  std::vector<ServedRequest> served;  // newest last; at most max_dest_rd_atomic
 };
 
 struct QueuePairOptions {

@@ -372,7 +372,7 @@ void Engine::reject(QueuePair& qp, const wire::Packet& packet, uint8_t syndrome,
 
 void Engine::remember(QueuePair& qp, const ServedRequest& served) {
   auto& kept = qp.responder.served;
-  if (kept.size() >= qp.attributes.max_dest_rd_atomic) kept.pop_front();
+  if (kept.size() >= qp.attributes.max_dest_rd_atomic) kept.erase(kept.begin());
   kept.push_back(served);
 }
 
@@ -442,7 +442,7 @@ bool Engine::transmit_responses(QueuePair& qp, PacketSink& sink, uint32_t& budge
       if (!send_read_response(qp, response, sink)) return revoke_read(qp);
       done = response.psn == response.end_psn;
     }
-    if (done) responses.pop_front();
+    if (done) responses.erase(responses.begin());
   }
   return false;
 }
