@@ -109,6 +109,55 @@ TEST(Recovery, AGapDrawsOneSequenceNakAndGoBackN) {
   EXPECT_EQ(local.bytes, remote.bytes);
 }
 
+// Soft-RoCE takes a NAK for a retry without progress and gives up after seven of them.
+TEST(Recovery, ASequenceNakIsPrecededByAnAcknowledgeOfWhatArrived) {
+  Pair pair({.mtu = IBV_MTU_256});
+  Buffer local(pair.a, Pair::kPd, 8192, kLocal);
+  Buffer remote(pair.b, Pair::kPd, 8192, kRemote);
+  std::vector<std::pair<uint8_t, uint32_t>> answers;  // syndrome and distance from the first PSN
+  pair.network.filter =
+      [&, lost = lose([](const wire::Packet& p) { return p.has(wire::OpcodeFlag::kWrite); }, 3)](
+          const Frame& frame) mutable {
+        const auto packet = wire::Packet::parse(frame.bytes);
+        if (packet->opcode() == wire::Opcode::kAcknowledge) {
+          answers.emplace_back(packet->aeth().syndrome,
+                               (packet->psn() - pair.options.psn_a) & wire::kPsnMask);
+        }
+        return lost(frame);
+      };
+  pair.post_send(IBV_WR_RDMA_WRITE, 1, {local.sge(0, 8192)}, to_remote(remote));
+  pair.run();
+  ASSERT_GE(answers.size(), 3U);
+  EXPECT_EQ(answers[0], std::make_pair(wire::kAckNoCredits, 2U));
+  EXPECT_EQ(answers[1], std::make_pair(wire::kNakPsnSequence, 3U));
+}
+
+// A requester that went back may get its first answers after all, and ask on while the repeated
+// ones wait here: it is within its limit.
+TEST(Recovery, RepeatedReadsDoNotCountAsOutstanding) {
+  Pair pair({.mtu = IBV_MTU_256, .rd_atomic = 4});
+  Buffer remote(pair.b, Pair::kPd, 16 * 512, kRemote);
+  const auto ask = [&](uint32_t number) {
+    Frame frame{pair.a.address(), pair.b.address(),
+                std::vector<std::byte>(wire::kBthBytes + wire::kRethBytes)};
+    std::byte* at =
+        wire::write_bth(frame.bytes.data(), {.opcode = wire::Opcode::kReadRequest,
+                                             .dest_qpn = pair.qp_b->qpn,
+                                             .psn = wire::psn_add(pair.options.psn_a, 2 * number)});
+    wire::write_reth(at, {remote.address() + 512 * number, remote.key, 512});
+    pair.b.receive(pair.now, frame);
+  };
+  for (const uint32_t number : {0U, 1U, 2U, 3U}) ask(number);
+  for (const uint32_t number : {0U, 1U, 2U, 3U}) ask(number);
+  ask(4);
+  EXPECT_EQ(pair.b.counters.invalid_request_naks_sent, 0U);
+  EXPECT_EQ(pair.qp_b->state, IBV_QPS_RTS);
+  for (const uint32_t number : {5U, 6U, 7U}) ask(number);
+  EXPECT_EQ(pair.qp_b->state, IBV_QPS_RTS);
+  ask(8);
+  EXPECT_EQ(pair.b.counters.invalid_request_naks_sent, 1U) << "the limit still holds";
+}
+
 TEST(Recovery, ASilentPeerEndsInRetryExceededAfterAllRetries) {
   Pair pair({.timeout = 14, .retry_count = 3});
   Buffer local(pair.a, Pair::kPd, 64, kLocal);

@@ -79,6 +79,7 @@ struct Response {
   uint32_t remaining;  // kRead: bytes
   bool started;        // kRead: FIRST was sent
   uint64_t original;   // kAtomic
+  bool repeated = false;
 };
 
 // What a repeated READ or atomic request is answered from.
@@ -96,6 +97,7 @@ struct Responder {
   uint32_t expected_psn = 0;
   uint32_t msn = 0;
   bool nak_outstanding = false;  // silent until expected_psn arrives
+  bool ack_owed = false;         // something was executed, and nothing sent since says so
 
   InboundMessage message = InboundMessage::kNone;
   ReceiveRequest receive;      // of the current message

@@ -45,6 +45,11 @@ void Engine::on_request(QueuePair& qp, const wire::Packet& packet) {
   if (responder.nak_outstanding) return;
   responder.nak_outstanding = true;
   ++counters_.sequence_naks_sent;
+  // A NAK acknowledges what is before it, but soft-RoCE counts it as a retry without progress, and
+  // gives up after a few: the progress is told first.
+  if (responder.ack_owed) {
+    queue_ack(qp, wire::psn_add(responder.expected_psn, wire::kPsnMask), wire::kAckNoCredits);
+  }
   queue_ack(qp, responder.expected_psn, wire::kNakPsnSequence);
 }
 
@@ -85,8 +90,9 @@ bool Engine::operation_allowed(const QueuePair& qp, const wire::Packet& packet) 
                                    : IBV_ACCESS_REMOTE_ATOMIC;
   if ((access & needed) == 0) return false;
   const auto& responses = qp.responder.responses;
+  // What is answered again may wait here after the peer got the first answer and asked on.
   const auto unanswered = std::count_if(responses.begin(), responses.end(), [](const Response& r) {
-    return r.kind != Response::Kind::kAck;
+    return r.kind != Response::Kind::kAck && !r.repeated;
   });
   return unanswered < qp.attributes.max_dest_rd_atomic;
 }
@@ -324,17 +330,20 @@ void Engine::finish_request(QueuePair& qp, const wire::Packet& packet, uint32_t 
     responder.message = InboundMessage::kNone;
   }
   const bool answered = packet.has(OpcodeFlag::kRead) || packet.has(OpcodeFlag::kAtomic);
+  qp.responder.ack_owed = !answered;
   if (packet.ack_request() && !answered) queue_ack(qp, packet.psn(), wire::kAckNoCredits);
 }
 
-// The newest acknowledge or NAK stands for one that waits before it: it acknowledges all that the
-// older one did.
+// The newest acknowledge stands for one that waits before it: it acknowledges all that the older
+// one did.
 void Engine::queue_ack(QueuePair& qp, uint32_t psn, uint8_t syndrome) {
   if (!qp.reliable()) return;
   auto& responses = qp.responder.responses;
-  const bool replaces = !responses.empty() && responses.back().kind == Response::Kind::kAck &&
+  const bool replaces = syndrome == wire::kAckNoCredits && !responses.empty() &&
+                        responses.back().kind == Response::Kind::kAck &&
                         responses.back().syndrome == wire::kAckNoCredits;
   if (!replaces && responses.size() >= kMostResponses) return;
+  qp.responder.ack_owed = false;
   if (replaces) responses.pop_back();
   responses.push_back({.kind = Response::Kind::kAck,
                        .syndrome = syndrome,
@@ -392,9 +401,13 @@ void Engine::on_duplicate(QueuePair& qp, const wire::Packet& packet) {
   const auto found = std::find_if(responder.served.begin(), responder.served.end(), holds);
   if (found == responder.served.end() || found->atomic != packet.has(OpcodeFlag::kAtomic)) return;
   drop_responses_from(responder, psn);
-  if (packet.opcode() == Opcode::kAtomicWrite) return queue_write_response(qp, psn);
-  if (found->atomic) return queue_atomic_response(qp, psn, found->original);
-  repeat_read(qp, packet, *found);
+  if (!found->atomic) return repeat_read(qp, packet, *found);
+  if (packet.opcode() == Opcode::kAtomicWrite) {
+    queue_write_response(qp, psn);
+  } else {
+    queue_atomic_response(qp, psn, found->original);
+  }
+  responder.responses.back().repeated = true;
 }
 
 // The requester went back to `psn` and will ask for everything from there again.
@@ -412,7 +425,7 @@ void Engine::repeat_read(QueuePair& qp, const wire::Packet& packet, const Served
       uint64_t{qp.mtu} * static_cast<uint32_t>(wire::psn_diff(packet.psn(), served.first_psn));
   const bool part_of_it = reth.rkey == served.rkey && reth.address == served.address + offset &&
                           reth.length <= served.length - std::min<uint64_t>(offset, served.length);
-  if (!part_of_it) return;
+  if (!part_of_it || qp.responder.responses.size() >= kMostResponses) return;
   qp.responder.responses.push_back(
       {.kind = Response::Kind::kRead,
        .syndrome = wire::kAckNoCredits,
@@ -422,7 +435,8 @@ void Engine::repeat_read(QueuePair& qp, const wire::Packet& packet, const Served
        .address = reth.address,
        .remaining = reth.length,
        .started = false,
-       .original = 0});
+       .original = 0,
+       .repeated = true});
   make_ready(qp);
 }
 
