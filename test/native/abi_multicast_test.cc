@@ -2,10 +2,13 @@
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <thread>
 #include <vector>
 
 #include "support/network_namespace.h"
@@ -13,9 +16,6 @@
 
 namespace verbena::test {
 namespace {
-
-constexpr uint32_t kGroupQpn = 0xFFFFFF;
-constexpr uint32_t kBytes = 64;
 
 // An IPv4 group is a mapped address, as every GID of IPv4 is.
 ibv_gid parse_gid(const char* address) {
@@ -26,32 +26,11 @@ ibv_gid parse_gid(const char* address) {
   return gid;
 }
 
-// Four addresses of a group per process: those of tests that run at once do not meet.
-ibv_gid own_group(uint8_t number) {
-  ibv_gid gid = parse_gid("239.77.0.0");
-  gid.raw[13] = static_cast<uint8_t>(64 + (getpid() >> 14) % 64);
-  gid.raw[14] = static_cast<uint8_t>(getpid() >> 6);
-  gid.raw[15] = static_cast<uint8_t>((getpid() % 64) << 2 | number);
+// A device has an address of its own, and so groups of its own.
+ibv_gid own_group(ibv_context* context, uint8_t first_byte = 239) {
+  ibv_gid gid = gid_of(context);
+  gid.raw[12] = first_byte;
   return gid;
-}
-
-void send(const Endpoint& from, const ibv_gid& to, uint32_t qpn, ibv_wr_opcode opcode) {
-  const AhPtr ah = address_handle(from, to);
-  ASSERT_NE(ah, nullptr) << std::strerror(errno);
-  ibv_sge sge = from.sge(0, kBytes);
-  ibv_send_wr request{};
-  request.wr_id = 1;
-  request.sg_list = &sge;
-  request.num_sge = 1;
-  request.opcode = opcode;
-  request.send_flags = IBV_SEND_SIGNALED;
-  request.wr.ud = {ah.get(), qpn, kQkey};
-  ASSERT_EQ(from.post(request), 0);
-  from.expect(1);
-}
-
-void send_to_group(const Endpoint& from, const ibv_gid& group) {
-  send(from, group, kGroupQpn, IBV_WR_SEND);
 }
 
 class Multicast : public testing::Test {
@@ -59,14 +38,14 @@ class Multicast : public testing::Test {
   struct Member : Endpoint {
     explicit Member(ibv_context* context) : Endpoint(context, of_type(IBV_QPT_UD)) {
       bring_up_datagrams(*this);
-      EXPECT_EQ(post_receive(2, 1024, kGrhBytes + kBytes), 0);
-      EXPECT_EQ(post_receive(3, 1024, kGrhBytes + kBytes), 0);
+      EXPECT_EQ(post_receive(2, 1024, kGrhBytes + kDatagramBytes), 0);
+      EXPECT_EQ(post_receive(3, 1024, kGrhBytes + kDatagramBytes), 0);
     }
     int attach(const ibv_gid& group) const { return ibv_attach_mcast(qp(), &group, 0); }
     int detach(const ibv_gid& group) const { return ibv_detach_mcast(qp(), &group, 0); }
     // All members of a group get a packet at once: it would have come before this one.
     bool received_nothing_before(const Member& sender) const {
-      send(sender, gid_of(context()), qp()->qp_num, IBV_WR_SEND_WITH_IMM);
+      send_datagram(sender, gid_of(context()), qp()->qp_num, IBV_WR_SEND_WITH_IMM);
       const auto received = poll_one();
       return received && (received->wc_flags & IBV_WC_WITH_IMM) != 0;
     }
@@ -74,18 +53,18 @@ class Multicast : public testing::Test {
 
   ContextPtr context = open_soft_device();
   Member a{context.get()}, b{context.get()}, c{context.get()};
-  const ibv_gid group = own_group(0);
+  const ibv_gid group = own_group(context.get());
 };
 
 TEST_F(Multicast, ReachesEveryMemberButTheSender) {
   for (const Member* member : {&a, &b, &c}) ASSERT_EQ(member->attach(group), 0);
-  a.fill(0, kBytes, 5);
+  a.fill(0, kDatagramBytes, 5);
   send_to_group(a, group);
   for (const Member* member : {&b, &c}) {
     const ibv_wc received = member->expect(2);
     EXPECT_EQ(received.src_qp, a.qp()->qp_num);
-    EXPECT_EQ(received.byte_len, kGrhBytes + kBytes);
-    EXPECT_EQ(member->text(1024 + kGrhBytes, kBytes), a.text(0, kBytes));
+    EXPECT_EQ(received.byte_len, kGrhBytes + kDatagramBytes);
+    EXPECT_EQ(member->text(1024 + kGrhBytes, kDatagramBytes), a.text(0, kDatagramBytes));
     // The destination ends the IPv4 header, which ends the GRH.
     EXPECT_EQ(std::memcmp(member->buffer() + 1024 + kGrhBytes - 4, &group.raw[12], 4), 0);
   }
@@ -104,7 +83,7 @@ TEST_F(Multicast, ReachesAMemberOnceThatAttachedTwice) {
 }
 
 TEST_F(Multicast, ReachesNobodyElse) {
-  const ibv_gid other = own_group(1);
+  const ibv_gid other = own_group(context.get(), 238);
   ASSERT_EQ(b.attach(group), 0);
   ASSERT_EQ(c.attach(other), 0);
   ASSERT_EQ(c.attach(group), 0);
@@ -141,7 +120,7 @@ TEST_F(Multicast, KeepsAMemberFromBeingDestroyed) {
 TEST_F(Multicast, EndsAtItsLimits) {
   ibv_device_attr limits{};
   ASSERT_EQ(ibv_query_device(context.get(), &limits), 0);
-  ibv_gid each = own_group(0);
+  ibv_gid each = group;
   int groups = 0;
   // Groups of other tests may be among these: nothing is sent.
   for (; groups <= limits.max_mcast_grp; ++groups) {
@@ -169,8 +148,8 @@ TEST_F(Multicast, EndsAtItsLimits) {
 }
 
 TEST(MulticastMember, LeavesWithItsContext) {
-  const ibv_gid group = own_group(0);
   ibv_context* abandoned = open_soft_device().release();
+  const ibv_gid group = own_group(abandoned);
   ibv_pd* pd = ibv_alloc_pd(abandoned);
   ibv_cq* cq = ibv_create_cq(abandoned, 1, nullptr, nullptr, 0);
   ibv_qp_init_attr attributes{};
@@ -203,6 +182,17 @@ char read_byte(int fd) {
   return byte;
 }
 
+bool device_thread_sleeps_on_socket() {
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream name_file(task.path() / "comm"), call_file(task.path() / "syscall");
+    std::string name, call;
+    if (name_file >> name && name == "verbena-soft" && call_file >> call) {
+      return call == std::to_string(SYS_ppoll);
+    }
+  }
+  return false;
+}
+
 // Nothing of the program drives the device meanwhile.
 void sleep_until_event(ibv_comp_channel& channel) {
   pollfd event{channel.fd, POLLIN, 0};
@@ -227,13 +217,19 @@ void receive_on_other_host(const Hosts& hosts, int parent) {
   const Endpoint endpoint(context.get(), options);
   bring_up_datagrams(endpoint);
   const ibv_gid group = parse_gid(hosts.group);
-  ASSERT_EQ(endpoint.post_receive(2, 0, kGrhBytes + kBytes), 0);
+  ASSERT_EQ(endpoint.post_receive(2, 0, kGrhBytes + kDatagramBytes), 0);
   ASSERT_EQ(ibv_req_notify_cq(endpoint.cq(), 0), 0);
+  // It is to learn that there is one more socket.
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!device_thread_sleeps_on_socket()) {
+    ASSERT_LT(std::chrono::steady_clock::now(), end);
+    std::this_thread::yield();
+  }
   ASSERT_EQ(ibv_attach_mcast(endpoint.qp(), &group, 0), 0);
   ASSERT_EQ(write(parent, "r", 1), 1);
   sleep_until_event(*channel);
   endpoint.expect(2);
-  EXPECT_EQ(endpoint.text(kGrhBytes, kBytes), std::string(kBytes, '\0'));
+  EXPECT_EQ(endpoint.text(kGrhBytes, kDatagramBytes), std::string(kDatagramBytes, '\0'));
   ASSERT_EQ(ibv_detach_mcast(endpoint.qp(), &group, 0), 0);
 }
 

@@ -14,6 +14,7 @@
 #include <string>
 #include <thread>
 
+#include "support/unreliable_endpoints.h"
 #include "support/verbs_objects.h"
 
 extern "C" const char* verbena_soft_last_error();
@@ -327,6 +328,23 @@ TEST_F(OpenAndFork, AForkedChildDoesNotKeepTheAddress) {
   close(release[1]);
   EXPECT_TRUE(succeeded(child));
   for (const int fd : {release[0], alive[0], alive[1]}) close(fd);
+}
+
+TEST_F(OpenAndFork, AForkedChildLeavesTheGroupsOfItsParentAlone) {
+  const ContextPtr context = open_soft_device();
+  const Endpoint sender(context.get(), of_type(IBV_QPT_UD));
+  const Endpoint member(context.get(), of_type(IBV_QPT_UD));
+  for (const Endpoint* each : {&sender, &member}) bring_up_datagrams(*each);
+  // The device has an address of its own, and so a group of its own.
+  ibv_gid group = gid_of(context.get());
+  group.raw[12] = 239;
+  ASSERT_EQ(ibv_attach_mcast(member.qp(), &group, 0), 0);
+  const pid_t child = in_child([&] { return ibv_detach_mcast(member.qp(), &group, 0) == EIO; });
+  EXPECT_TRUE(succeeded(child));
+  ASSERT_EQ(member.post_receive(2, 0, kGrhBytes + kDatagramBytes), 0);
+  send_to_group(sender, group);
+  member.expect(2);
+  ASSERT_EQ(ibv_detach_mcast(member.qp(), &group, 0), 0);
 }
 
 TEST_F(OpenAndFork, ForkingWhileTheDeviceWorksIsSafe) {

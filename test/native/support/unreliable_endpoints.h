@@ -7,6 +7,8 @@ namespace verbena::test {
 
 constexpr uint32_t kQkey = 0x11111111;
 constexpr uint32_t kGrhBytes = 40;
+constexpr uint32_t kGroupQpn = 0xFFFFFF;  // of a multicast group
+constexpr uint32_t kDatagramBytes = 64;
 
 inline EndpointOptions of_type(ibv_qp_type type, uint64_t operations = 0) {
   EndpointOptions options;
@@ -53,6 +55,26 @@ inline AhPtr address_handle(const Endpoint& endpoint, const ibv_gid& destination
   to.port_num = 1;
   to.grh.dgid = destination;
   return AhPtr(ibv_create_ah(endpoint.pd(), &to));
+}
+
+inline void send_datagram(const Endpoint& from, const ibv_gid& to, uint32_t qpn,
+                          ibv_wr_opcode opcode) {
+  const AhPtr ah = address_handle(from, to);
+  ASSERT_NE(ah, nullptr) << std::strerror(errno);
+  ibv_sge sge = from.sge(0, kDatagramBytes);
+  ibv_send_wr request{};
+  request.wr_id = 1;
+  request.sg_list = &sge;
+  request.num_sge = 1;
+  request.opcode = opcode;
+  request.send_flags = IBV_SEND_SIGNALED;
+  request.wr.ud = {ah.get(), qpn, kQkey};
+  ASSERT_EQ(from.post(request), 0);
+  from.expect(1);
+}
+
+inline void send_to_group(const Endpoint& from, const ibv_gid& group) {
+  send_datagram(from, group, kGroupQpn, IBV_WR_SEND);
 }
 
 }  // namespace verbena::test
