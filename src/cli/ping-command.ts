@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { codeOf, messageOf } from '../errors.js';
 import { connect, type Connection } from '../index.js';
-import { percentile } from './demo/result.js';
+import { percentile } from '../stress/percentile.js';
 import { CliFailure, ExitCode } from './failure.js';
 import { parseTarget, type Target } from './target.js';
 
@@ -26,7 +26,8 @@ interface Tally {
   readonly errors: string[];
 }
 
-async function readAuthority(path: string): Promise<string> {
+/** The text of a certificate file. */
+export async function readAuthority(path: string): Promise<string> {
   try {
     return await readFile(path, 'utf8');
   } catch (cause) {

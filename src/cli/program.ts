@@ -2,10 +2,12 @@
 import { readFileSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { flagOf, serveSettings, type Setting } from '../config/settings.js';
+import { scenarios } from '../stress/scenarios/index.js';
 import type { DemoCommandOptions } from './demo/command.js';
 import type { PingOptions } from './ping-command.js';
 import type { ProbeLimitsOptions } from './probe-limits-command.js';
 import type { RunOptions } from './run-command.js';
+import type { StressOptions } from './stress-command.js';
 
 /** Where a command leaves its exit code. */
 export type SetExitCode = (code: number) => void;
@@ -158,6 +160,57 @@ Examples:
     });
 }
 
+function stressHelp(): string {
+  const lines = scenarios.map(({ name, summary, usual }) => {
+    const options = Object.entries(usual).map(([key, value]) => `--${key} ${value}`);
+    return `  ${name.padEnd(12)}${summary}\n${' '.repeat(14)}${options.join(' ')}`;
+  });
+  return `
+Scenarios, with the options that each takes:
+${lines.join('\n')}
+
+Examples:
+  verbena stress concurrent
+  verbena stress sequential --device rxe0 --json
+  verbena stress herd server.example:4791 --ca ca.pem --clients 500`;
+}
+
+function stress(setExitCode: SetExitCode): Command {
+  const command = new Command('stress')
+    .summary('play a scenario with many clients and judge what happens')
+    .description(
+      'Plays a scenario and judges it: packet sequence numbers unique, data equal, no error that ' +
+        'was not provoked, nothing left registered. Without HOST it starts a server of its own ' +
+        'and looks into it too; of a server that is given it judges what clients see.',
+    )
+    .argument('<scenario>', 'what to play, see below')
+    .argument('[host[:port]]', 'server to play it against; an IPv6 address goes in brackets')
+    .option('--ca <file>', 'certificate of the authority that signed the server, PEM')
+    .option('--insecure', 'do not verify the server: anyone may answer', false)
+    .option(
+      '--device <name>',
+      'soft, the name of an RDMA device, or auto (default: soft; with HOST: auto)',
+    );
+  for (const [flags, help, most] of [
+    ['--clients <n>', 'clients at once', 100_000],
+    ['--requests <n>', 'echo requests of each client', 1_000_000],
+    ['--size <bytes>', 'length of the large payload of each client', 2 ** 26],
+    ['--cycles <n>', 'connections made and closed', 100_000_000],
+    ['--seconds <n>', 'how long it goes on', 1_000_000],
+    ['--deaths <n>', 'clients that come to a bad end', 1_000_000],
+  ] as const) {
+    command.option(flags, help, integer(1, most));
+  }
+  return command
+    .option('--seed <n>', 'repeats the random choices of an earlier run', integer(0, 2 ** 32 - 1))
+    .option('--json', 'print one JSON object on stdout, all else on stderr', false)
+    .addHelpText('after', stressHelp())
+    .action(async (scenario: string, target: string | undefined, options: StressOptions) => {
+      const { stressCommand } = await import('./stress-command.js');
+      setExitCode(await stressCommand(scenario, target, options));
+    });
+}
+
 /** The whole program. Errors of usage are thrown as CommanderError. */
 export function createProgram(setExitCode: SetExitCode): Command {
   const program = new Command('verbena')
@@ -167,7 +220,7 @@ export function createProgram(setExitCode: SetExitCode): Command {
     .exitOverride()
     .showHelpAfterError('Run with --help for the options and examples.')
     .addHelpText('after', '\nStart here:\n  verbena demo');
-  for (const make of [serve, ping, run, demo, probe]) {
+  for (const make of [serve, ping, run, demo, stress, probe]) {
     program.addCommand(make(setExitCode).copyInheritedSettings(program));
   }
   return program;

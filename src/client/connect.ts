@@ -26,15 +26,20 @@ function nextFamily(
   return family === undefined ? undefined : { family };
 }
 
-async function establish(options: Omit<SetupOptions, 'family'>): Promise<EstablishedConnection> {
-  let setup = new ClientSetup({ ...options, family: undefined });
+type Attempt = Omit<SetupOptions, 'family'>;
+
+async function establish(
+  options: Attempt,
+  Setup: typeof ClientSetup,
+): Promise<EstablishedConnection> {
+  let setup = new Setup({ ...options, family: undefined });
   for (let attempt = 1; ; attempt++) {
     try {
       return await setup.run();
     } catch (error) {
       const next = nextFamily(error, setup.family);
       if (next === undefined || attempt === MAX_ATTEMPTS) throw error;
-      const again = setupFor(options, next.family);
+      const again = setupFor(options, Setup, next.family);
       if (again === undefined) throw error;
       setup = again;
     }
@@ -43,22 +48,27 @@ async function establish(options: Omit<SetupOptions, 'family'>): Promise<Establi
 
 /** Another attempt, or none when this side has no address of the family. */
 function setupFor(
-  options: Omit<SetupOptions, 'family'>,
+  options: Attempt,
+  Setup: typeof ClientSetup,
   family: GidFamily | undefined,
 ): ClientSetup | undefined {
   try {
-    return new ClientSetup({ ...options, family });
+    return new Setup({ ...options, family });
   } catch (error) {
     if (error instanceof VerbenaError && error.code === 'ERR_VERBENA_NO_GID') return undefined;
     throw error;
   }
 }
 
-/** `connect` with its source of packet sequence numbers open to tests. */
-export async function connectWith(
+/**
+ * Sets a connection up and hands over what it is made of. The source of packet sequence numbers and
+ * the steps of the set-up are open to those who misbehave on purpose.
+ */
+export async function establishWith(
   raw: ConnectOptions,
-  psnSource: () => number,
-): Promise<Connection> {
+  psnSource: () => number = drawPsn,
+  Setup = ClientSetup,
+): Promise<EstablishedConnection> {
   const resolved = resolveConnectOptions(raw);
   if (raw.signal?.aborted === true) {
     throw new VerbenaError('ERR_VERBENA_ABORTED', 'the attempt to connect was aborted', {
@@ -69,13 +79,22 @@ export async function connectWith(
   try {
     const deadline = performance.now() + resolved.handshakeTimeoutMs;
     const { device } = lease;
-    const established = await establish({ raw, resolved, device, deadline, drawPsn: psnSource });
+    const attempt = { raw, resolved, device, deadline, drawPsn: psnSource };
+    const established = await establish(attempt, Setup);
     established.undo.addFirst(() => lease.release());
-    return new ClientConnection(established);
+    return established;
   } catch (error) {
     for (const failure of lease.release()) process.emitWarning(messageOf(failure));
     throw toVerbenaError(error, 'ERR_VERBENA_INTERNAL');
   }
+}
+
+/** `connect` with its source of packet sequence numbers open to tests. */
+export async function connectWith(
+  raw: ConnectOptions,
+  psnSource: () => number,
+): Promise<Connection> {
+  return new ClientConnection(await establishWith(raw, psnSource));
 }
 
 /**

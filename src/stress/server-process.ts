@@ -4,7 +4,7 @@ import { createServer, type Server } from '../index.js';
 import { countObjects, liveObjects, mostObjects } from '../processes/live-objects.js';
 import { ParentLink } from '../processes/parent-link.js';
 import type { FromServer, ServerOrders, ToServer } from './server-messages.js';
-import { usage } from './usage.js';
+import { usageAtRest } from './usage.js';
 
 const sessionsEndMs = 8000;
 
@@ -23,7 +23,7 @@ class EchoServer {
         return;
       case 'usage': {
         const sessions = this.#server?.sessions().length ?? 0;
-        await this.#link.send({ type: 'usage', usage: { ...usage(), sessions } });
+        await this.#link.send({ type: 'usage', usage: { ...(await usageAtRest()), sessions } });
         return;
       }
       case 'finish':
@@ -72,7 +72,11 @@ class EchoServer {
       this.#onRelease();
     });
     const afterSessions = liveObjects();
-    await this.#server?.close();
+    try {
+      await this.#server?.close();
+    } catch (error) {
+      await this.#link.send({ type: 'failed', message: messageOf(error) });
+    }
     await this.#link.send({ type: 'report', leaked: mostObjects(afterSessions, liveObjects()) });
     process.exit(0);
   }

@@ -17,7 +17,6 @@ export interface WorkOrders {
 }
 
 export class Work {
-  readonly latenciesUs: number[] = [];
   requests = 0;
   bytesVerified = 0;
   #counted = 0n;
@@ -25,6 +24,8 @@ export class Work {
   constructor(
     private readonly connection: Connection,
     private readonly report: (work: Work) => void = () => undefined,
+    /** Takes the time of each small request. */
+    private readonly onLatencyUs: (us: number) => void = () => undefined,
   ) {}
 
   /** Everything, once. */
@@ -48,7 +49,7 @@ export class Work {
     for (let index = 0; index < count; index += 1) {
       const started = performance.now();
       await this.echo(16 << (index % 9));
-      this.latenciesUs.push((performance.now() - started) * 1000);
+      this.onLatencyUs((performance.now() - started) * 1000);
       if (this.requests % progressEvery === 1) this.report(this);
     }
   }

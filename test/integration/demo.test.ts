@@ -2,13 +2,8 @@
 import { describe, expect, it } from 'vitest';
 import { demoChecks } from '../../scripts/check-demo.mjs';
 import type { DemoResult } from '../../src/cli/demo/result.js';
-import {
-  childrenOf,
-  eventually,
-  isRunning,
-  type TestProcess,
-  verbena,
-} from '../helpers/process.js';
+import { Family } from '../helpers/family.js';
+import { type TestProcess, verbena } from '../helpers/process.js';
 
 const nothing = { pd: 0, cq: 0, qp: 0, mr: 0 };
 
@@ -22,31 +17,6 @@ function longDemo(...args: string[]): TestProcess {
   return verbena(['demo', '--clients', '4', '--requests', '20000', '--json', ...args], {
     timeoutMs: 50_000,
   });
-}
-
-const pidOf = (demo: TestProcess): number => demo.child.pid ?? 0;
-
-async function childNamed(demo: TestProcess, script: string): Promise<number> {
-  const find = (): number | undefined =>
-    childrenOf(pidOf(demo)).find(({ command }) => command.includes(script))?.pid;
-  await eventually(() => find() !== undefined, 10_000, `a process of ${script}`);
-  return find() ?? 0;
-}
-
-/** Every process that the demo has had so far. */
-class Family {
-  readonly #pids = new Set<number>();
-
-  constructor(private readonly demo: TestProcess) {}
-
-  note(): this {
-    for (const { pid } of childrenOf(pidOf(this.demo))) this.#pids.add(pid);
-    return this;
-  }
-
-  get running(): number[] {
-    return [...this.#pids].filter(isRunning);
-  }
 }
 
 describe('verbena demo', () => {
@@ -93,7 +63,7 @@ describe('verbena demo', () => {
   it.each(moments)('reports a server killed %s, and no process is left', async (_, moment) => {
     await using demo = longDemo();
     const family = new Family(demo);
-    const server = await childNamed(demo, 'server-process');
+    const server = await family.childNamed('server-process');
     await moment(demo);
     family.note();
     process.kill(server, 'SIGKILL');
@@ -109,7 +79,7 @@ describe('verbena demo', () => {
   it.each(moments)('reports a client killed %s; the others finish', async (_, moment) => {
     await using demo = verbena(['demo', '--clients', '4', '--requests', '1000', '--json']);
     const family = new Family(demo);
-    const client = await childNamed(demo, 'client-process');
+    const client = await family.childNamed('client-process');
     await moment(demo);
     family.note();
     process.kill(client, 'SIGKILL');
@@ -125,12 +95,12 @@ describe('verbena demo', () => {
 
   it.each(moments)('leaves no process when it is killed itself %s', async (_, moment) => {
     await using demo = longDemo();
-    await childNamed(demo, 'server-process');
+    await new Family(demo).childNamed('server-process');
     await moment(demo);
     const family = new Family(demo).note();
     demo.child.kill('SIGKILL');
     await demo.ended;
-    await eventually(() => family.running.length === 0, 5000, 'the end of the children');
+    await family.gone();
   });
 
   it('cleans up on Ctrl-C and says that it was interrupted', async () => {

@@ -26,9 +26,10 @@ async function main(orders: ClientOrders): Promise<void> {
     maxPayloadBytes: orders.largeBytes,
     regionBytes: workRegionBytes,
   });
-  const work = new Work(connection, ({ requests, bytesVerified }) => {
+  const latenciesUs: number[] = [];
+  const report = ({ requests, bytesVerified }: Work): void =>
     void link.send({ type: 'progress', requests, bytesVerified });
-  });
+  const work = new Work(connection, report, (us) => latenciesUs.push(us));
   try {
     const { localPsn, remotePsn } = connection;
     await link.send({ type: 'connected', localPsn, remotePsn });
@@ -36,6 +37,6 @@ async function main(orders: ClientOrders): Promise<void> {
   } finally {
     await connection.close();
   }
-  const { requests, bytesVerified, latenciesUs } = work;
+  const { requests, bytesVerified } = work;
   await link.send({ type: 'done', requests, bytesVerified, latenciesUs, live: liveObjects() });
 }

@@ -2,9 +2,10 @@
 import { ManagedProcess, settlesWithin } from '../../processes/managed-process.js';
 import { addObjects, noObjects, type LiveObjects } from '../../processes/live-objects.js';
 import { OwnServer } from '../../stress/own-server.js';
+import { percentile } from '../../stress/percentile.js';
 import { makeDevCertificate } from '../dev-certificate.js';
 import type { ClientOrders, FromClient, ToClient } from './messages.js';
-import { percentile, type DemoResult } from './result.js';
+import type { DemoResult } from './result.js';
 import type { ClientState, View } from './view.js';
 
 export interface DemoOptions {

@@ -18,11 +18,6 @@ export interface DemoResult {
   readonly leaked: LiveObjects;
 }
 
-/** The value that `share` (0 to 1) of the sorted values do not exceed; 0 when there are none. */
-export function percentile(sorted: readonly number[], share: number): number {
-  return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)] ?? 0;
-}
-
 /** True when every client connected with numbers of its own, nothing failed and nothing is left. */
 export function isGood(result: DemoResult): boolean {
   return (

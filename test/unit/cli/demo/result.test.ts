@@ -3,7 +3,6 @@ import { describe, expect, it } from 'vitest';
 import {
   formatBytes,
   isGood,
-  percentile,
   summaryOf,
   type DemoResult,
 } from '../../../../src/cli/demo/result.js';
@@ -35,17 +34,6 @@ describe('isGood', () => {
     ['a memory region left over', { leaked: { ...noObjects, mr: 1 } }],
   ])('refuses %s', (_, change) => {
     expect(isGood({ ...good, ...change })).toBe(false);
-  });
-});
-
-describe('percentile', () => {
-  it('is a value that was measured, the nearest rank', () => {
-    const values = Array.from({ length: 100 }, (_, index) => index + 1);
-    expect(percentile(values, 0.5)).toBe(50);
-    expect(percentile(values, 0.99)).toBe(99);
-    expect(percentile(values, 1)).toBe(100);
-    expect(percentile([7], 0.01)).toBe(7);
-    expect(percentile([], 0.5)).toBe(0);
   });
 });
 

@@ -1,0 +1,44 @@
+// Loaded by `node --import` into the processes of a program: gives one of them a fault to find.
+import { open } from 'node:fs/promises';
+import { basename } from 'node:path';
+
+const { FAULT: fault, FAULTY_SCRIPT: script } = process.env;
+const dist = '../../dist';
+
+const faults = {
+  /** Every third queue pair, with all that belongs to it, is never closed. */
+  async 'keeps queue pairs'() {
+    const { QueuePair } = await import(`${dist}/rdma/queue-pair.js`);
+    const { close } = QueuePair.prototype;
+    let closes = 0;
+    QueuePair.prototype.close = function () {
+      closes += 1;
+      return closes % 3 === 0 ? Promise.resolve([]) : close.call(this);
+    };
+  },
+  /** A file stays open for each session. */
+  async 'keeps files'() {
+    const { ServerSession } = await import(`${dist}/server/session.js`);
+    const { start } = ServerSession.prototype;
+    ServerSession.prototype.start = function () {
+      void open('/dev/null').then((file) => (globalThis.kept ??= []).push(file));
+      start.call(this);
+    };
+  },
+  /** A few KiB of memory stay for each session. */
+  async 'keeps memory'() {
+    const { ServerSession } = await import(`${dist}/server/session.js`);
+    const { start } = ServerSession.prototype;
+    ServerSession.prototype.start = function () {
+      (globalThis.kept ??= []).push(new Array(2048).fill(0));
+      start.call(this);
+    };
+  },
+  /** All sessions get the same packet sequence number. */
+  async 'repeats numbers'() {
+    const { PsnSet } = await import(`${dist}/handshake/psn.js`);
+    PsnSet.prototype.draw = () => 4711;
+  },
+};
+
+if (fault !== undefined && basename(process.argv[1] ?? '') === script) await faults[fault]();
