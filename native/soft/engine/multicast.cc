@@ -38,7 +38,7 @@ std::vector<wire::Address> Engine::groups_of(const QueuePair& qp) const {
   return found;
 }
 
-// Every member gets a copy but the sender (IBTA volume 1, 10.5.2), and a member that cannot take
+// Every member gets a copy but the sender, which knows what it sent; a member that cannot take
 // it does not keep it from the others.
 void Engine::on_group_packet(const wire::Address& source, const wire::Address& group,
                              std::span<const std::byte> bytes) {

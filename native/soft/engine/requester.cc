@@ -106,37 +106,45 @@ int check_post(const QueuePair& qp, const ibv_send_wr& request, uint64_t& length
   return wants_response || length > qp.send_queue.max_inline() ? EINVAL : 0;
 }
 
+Binding binding_of(const ibv_send_wr& from) {
+  const ibv_mw_bind_info& info = from.bind_mw.bind_info;
+  return {from.bind_mw.mw->rkey,
+          from.bind_mw.rkey,
+          info.mr == nullptr ? 0 : info.mr->lkey,
+          info.addr,
+          info.length,
+          static_cast<int>(info.mw_access_flags)};
+}
+
+RemoteTarget remote_of(const ibv_send_wr& from) {
+  const auto& atomic = from.wr.atomic;
+  if (from.opcode == IBV_WR_ATOMIC_CMP_AND_SWP || from.opcode == IBV_WR_ATOMIC_FETCH_AND_ADD) {
+    return {atomic.remote_addr, atomic.rkey, atomic.compare_add, atomic.swap};
+  }
+  RemoteTarget target{from.wr.rdma.remote_addr, from.wr.rdma.rkey, 0, 0};
+  if (from.opcode == IBV_WR_ATOMIC_WRITE) {
+    // Its bytes are always taken now, as inline data are.
+    std::memcpy(&target.swap, reinterpret_cast<const void*>(from.sg_list->addr),
+                sizeof target.swap);
+  }
+  return target;
+}
+
 void store_request(SendQueue& queue, const ibv_send_wr& from, uint32_t length) {
   const uint64_t number = queue.tail();
-  const bool atomic =
-      from.opcode == IBV_WR_ATOMIC_CMP_AND_SWP || from.opcode == IBV_WR_ATOMIC_FETCH_AND_ADD;
   SendRequest& to = queue.at(number);
   to = {};
   to.id = from.wr_id;
   to.opcode = from.opcode;
   to.flags = from.send_flags;
-  to.sge_count = static_cast<uint32_t>(from.num_sge);
+  to.sge_count = from.opcode == IBV_WR_ATOMIC_WRITE ? 0 : static_cast<uint32_t>(from.num_sge);
   to.length = length;
   to.imm_be = from.imm_data;
   to.invalidate_rkey = from.invalidate_rkey;
   if (from.opcode == IBV_WR_BIND_MW) {
-    const ibv_mw_bind_info& info = from.bind_mw.bind_info;
-    to.binding = {from.bind_mw.mw->rkey,
-                  from.bind_mw.rkey,
-                  info.mr == nullptr ? 0 : info.mr->lkey,
-                  info.addr,
-                  info.length,
-                  static_cast<int>(info.mw_access_flags)};
-  }
-  to.remote_address = atomic ? from.wr.atomic.remote_addr : from.wr.rdma.remote_addr;
-  to.rkey = atomic ? from.wr.atomic.rkey : from.wr.rdma.rkey;
-  to.compare_add = from.wr.atomic.compare_add;
-  to.swap = from.wr.atomic.swap;
-  if (from.opcode == IBV_WR_ATOMIC_WRITE) {
-    // Its bytes are always taken now, as inline data are.
-    std::memcpy(&to.swap, reinterpret_cast<const void*>(from.sg_list->addr), sizeof to.swap);
-    to.sge_count = 0;
-    return;
+    to.target = binding_of(from);
+  } else {
+    to.target = remote_of(from);
   }
   std::copy_n(from.sg_list, to.sge_count, queue.sges(number));
   if ((from.send_flags & IBV_SEND_INLINE) == 0) return;
@@ -157,9 +165,8 @@ int Engine::post_send(QueuePair& qp, const ibv_send_wr& request, const wire::Add
   store_request(qp.send_queue, request, static_cast<uint32_t>(length));
   if (qp.options.type == IBV_QPT_UD) {
     SendRequest& stored = qp.send_queue.at(qp.send_queue.tail());
-    stored.destination = destination;
-    stored.remote_qpn = request.wr.ud.remote_qpn;
-    stored.remote_qkey = request.wr.ud.remote_qkey;
+    stored.target =
+        DatagramTarget{destination, request.wr.ud.remote_qpn, request.wr.ud.remote_qkey};
   }
   qp.send_queue.push();
   if (qp.state == IBV_QPS_ERR) {
@@ -235,9 +242,10 @@ void Engine::start_request(QueuePair& qp) {
 bool Engine::execute_local(QueuePair& qp) {
   const uint64_t number = qp.requester.cursor;
   const SendRequest& request = qp.send_queue.at(number);
-  const bool done = request.opcode == IBV_WR_BIND_MW
-                        ? memory_.bind_window(request.binding, qp.options.pd, qp.qpn) == 0
-                        : memory_.invalidate_window(request.invalidate_rkey, qp.options.pd);
+  const bool done =
+      request.opcode == IBV_WR_BIND_MW
+          ? memory_.bind_window(std::get<Binding>(request.target), qp.options.pd, qp.qpn) == 0
+          : memory_.invalidate_window(request.invalidate_rkey, qp.options.pd);
   if (!done && qp.send_queue.head() == number) fail_send(qp, number, IBV_WC_MW_BIND_ERR);
   return done;
 }
@@ -304,8 +312,8 @@ uint32_t Engine::send_read(QueuePair& qp, const SendRequest& request, PacketSink
                             .solicited = (request.flags & IBV_SEND_SOLICITED) != 0,
                             .dest_qpn = qp.attributes.dest_qp_num,
                             .psn = requester.send_psn});
-  wire::write_reth(at,
-                   {request.remote_address + offset, request.rkey, static_cast<uint32_t>(bytes)});
+  wire::write_reth(
+      at, {request.remote().address + offset, request.remote().rkey, static_cast<uint32_t>(bytes)});
   sink.commit();
   count_sent(wire::kBthBytes + wire::kRethBytes);
   return packets;
@@ -320,15 +328,15 @@ uint32_t Engine::send_response_request(QueuePair& qp, const SendRequest& request
 
 // InfiniBand Architecture, annex A19 (memory placement extensions).
 uint32_t Engine::send_atomic_write(QueuePair& qp, const SendRequest& request, PacketSink& sink) {
-  constexpr uint32_t kValueBytes = sizeof request.swap;
+  constexpr uint32_t kValueBytes = sizeof request.remote().swap;
   constexpr uint32_t kBytes = wire::kBthBytes + wire::kRethBytes + kValueBytes;
   std::byte* at = sink.reserve(qp.path->address, kBytes);
   at = wire::write_bth(at, {.opcode = Opcode::kAtomicWrite,
                             .dest_qpn = qp.attributes.dest_qp_num,
                             .ack_request = true,
                             .psn = qp.requester.send_psn});
-  at = wire::write_reth(at, {request.remote_address, request.rkey, kValueBytes});
-  std::memcpy(at, &request.swap, kValueBytes);
+  at = wire::write_reth(at, {request.remote().address, request.remote().rkey, kValueBytes});
+  std::memcpy(at, &request.remote().swap, kValueBytes);
   sink.commit();
   count_sent(kBytes);
   return enter_response_end(qp.requester, 1);
@@ -341,9 +349,9 @@ uint32_t Engine::send_atomic(QueuePair& qp, const SendRequest& request, PacketSi
                             .dest_qpn = qp.attributes.dest_qp_num,
                             .ack_request = true,
                             .psn = qp.requester.send_psn});
-  wire::write_atomic_eth(
-      at, {request.remote_address, request.rkey, swap ? request.swap : request.compare_add,
-           swap ? request.compare_add : 0});
+  wire::write_atomic_eth(at, {request.remote().address, request.remote().rkey,
+                              swap ? request.remote().swap : request.remote().compare_add,
+                              swap ? request.remote().compare_add : 0});
   sink.commit();
   count_sent(wire::kBthBytes + wire::kAtomicEthBytes);
   return enter_response_end(qp.requester, 1);
@@ -375,7 +383,7 @@ bool Engine::send_data(QueuePair& qp, uint64_t number, uint32_t psn, bool ack_re
                             .ack_request = ack_request,
                             .psn = psn});
   if (info.has(wire::OpcodeFlag::kReth)) {
-    at = wire::write_reth(at, {request.remote_address, request.rkey, request.length});
+    at = wire::write_reth(at, {request.remote().address, request.remote().rkey, request.length});
   }
   if (info.has(wire::OpcodeFlag::kIeth)) at = wire::write_ieth(at, request.invalidate_rkey);
   if (info.has(wire::OpcodeFlag::kImm)) at = wire::write_imm(at, request.imm_be);

@@ -79,21 +79,22 @@ bool Engine::transmit_datagrams(QueuePair& qp, PacketSink& sink, uint32_t& budge
 bool Engine::send_datagram(QueuePair& qp, PacketSink& sink) {
   const uint64_t number = qp.send_queue.head();
   const SendRequest& request = qp.send_queue.at(number);
+  const auto& to = std::get<DatagramTarget>(request.target);
   if (!gather(qp, number, 0, request.length)) return false;
   const bool imm = request.opcode == IBV_WR_SEND_WITH_IMM;
   const Opcode opcode = imm ? Opcode::kDatagramSendImm : Opcode::kDatagramSend;
   const uint32_t pad = wire::pad_bytes(request.length);
   const uint32_t total = wire::opcode_info(opcode).header_bytes + request.length + pad;
   // A key with its top bit set stands for the queue pair's own (IBTA volume 1, 10.2.5).
-  const bool own_key = (request.remote_qkey & 0x8000'0000) != 0;
+  const bool own_key = (to.qkey & 0x8000'0000) != 0;
 
-  std::byte* at = sink.reserve(request.destination, total);
+  std::byte* at = sink.reserve(to.address, total);
   at = wire::write_bth(at, {.opcode = opcode,
                             .solicited = (request.flags & IBV_SEND_SOLICITED) != 0,
                             .pad_count = static_cast<uint8_t>(pad),
-                            .dest_qpn = request.remote_qpn,
+                            .dest_qpn = to.qpn,
                             .psn = qp.requester.send_psn});
-  at = wire::write_deth(at, {own_key ? qp.attributes.qkey : request.remote_qkey, qp.qpn});
+  at = wire::write_deth(at, {own_key ? qp.attributes.qkey : to.qkey, qp.qpn});
   if (imm) at = wire::write_imm(at, request.imm_be);
   for (const auto piece : pieces_) at = std::copy(piece.begin(), piece.end(), at);
   std::fill_n(at, pad, std::byte{0});

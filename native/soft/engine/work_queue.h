@@ -7,12 +7,27 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <variant>
 #include <vector>
 
 #include "soft/engine/memory_table.h"
 #include "soft/wire/address.h"
 
 namespace verbena::engine {
+
+// Where a WRITE, READ or atomic goes, and an atomic's operands.
+struct RemoteTarget {
+  uint64_t address;
+  uint32_t rkey;
+  uint64_t compare_add;
+  uint64_t swap;  // of an ATOMIC WRITE: its bytes as they are in memory
+};
+
+struct DatagramTarget {
+  wire::Address address;
+  uint32_t qpn;
+  uint32_t qkey;
+};
 
 struct SendRequest {
   uint64_t id;
@@ -22,18 +37,13 @@ struct SendRequest {
   uint32_t length;  // bytes to be sent or read
   uint32_t imm_be;
   uint32_t invalidate_rkey;
-  uint64_t remote_address;
-  uint32_t rkey;
-  uint64_t compare_add;
-  uint64_t swap;  // of an ATOMIC WRITE: its bytes as they are in memory
-  Binding binding;
-  // Datagrams only.
-  wire::Address destination;
-  uint32_t remote_qpn;
-  uint32_t remote_qkey;
   // Assigned when the first packet is sent.
   uint32_t first_psn;
   uint32_t last_psn;
+  // By opcode, and by the type of the queue pair.
+  std::variant<RemoteTarget, Binding, DatagramTarget> target;
+
+  const RemoteTarget& remote() const { return std::get<RemoteTarget>(target); }
 
   bool is_read() const { return opcode == IBV_WR_RDMA_READ; }
   bool is_atomic() const {
