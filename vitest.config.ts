@@ -1,5 +1,19 @@
-// Test projects: `unit` runs the sources alone; `integration` runs built programs and processes.
+// Test projects: `unit` runs the sources alone; `integration` runs built programs and processes;
+// `interop` does so against the kernel's rxe, under scripts/with-rxe.sh --netns.
 import { defineConfig } from 'vitest/config';
+
+/** Both devices at once: it needs rxe0, and a second host. */
+const interop = {
+  test: {
+    name: 'interop',
+    include: ['test/rxe/**/*.test.ts'],
+    fileParallelism: false,
+    pool: 'forks' as const,
+    // The machine may be an emulated one.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+  },
+};
 
 export default defineConfig({
   test: {
@@ -25,6 +39,7 @@ export default defineConfig({
           expect: { poll: { timeout: 5_000 } },
         },
       },
+      ...(process.env['VERBENA_TEST_DEVICE'] === 'rxe0' ? [interop] : []),
     ],
   },
 });

@@ -1,11 +1,12 @@
 // `npm test`: sets the machine up, builds, checks the style and runs every test.
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buildNative } from './build-native.mjs';
 import { buildTypeScript } from './build-ts.mjs';
 import { clangFormatCheck, clangTidy, eslint, prettierCheck } from './lint.mjs';
 import { main, must, run, tool } from './lib/run.mjs';
+import { vitestCommand, vitestCounts } from './lib/vitest.mjs';
 import { setup } from './setup.mjs';
 import { buildTests, runTests } from './test-native.mjs';
 
@@ -43,13 +44,9 @@ async function suite(name, body) {
 
 async function vitest(folder) {
   const report = join(folder, 'vitest.json');
-  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
-  const { code } = await run(tool('vitest'), ['run', ...reporters], { output: 'inherit' });
-  if (!existsSync(report)) return { passed: 0, failed: 1 };
-  const { numTotalTests, numPassedTests } = JSON.parse(readFileSync(report, 'utf8'));
-  // Whatever did not pass failed: a skipped test too, a file that did not load, a stray rejection.
-  const notPassed = numTotalTests - numPassedTests;
-  return { passed: numPassedTests, failed: notPassed > 0 || code === 0 ? notPassed : 1 };
+  const [command, ...args] = vitestCommand(report, 'default');
+  const { code } = await run(command, args, { output: 'inherit' });
+  return vitestCounts(report, code);
 }
 
 /** Two lanes for two cores: what takes long and is parallel itself, and the rest. */

@@ -19,6 +19,20 @@ make_network() {
   ip address add fd11::1/64 dev vrb0 nodad
   ip link set vrb0 mtu 4200 up
   rdma link add rxe0 type rxe netdev vrb0
+  [ "${VERBENA_RXE_NETNS:-0}" = 0 ] || introduce_neighbours
+}
+
+# Each end knows the other's address, for netem loses and damages the packets that ask for it too.
+introduce_neighbours() {
+  local first second address
+  first=$(cat /sys/class/net/vrb0/address)
+  second=$(ip netns exec peer cat /sys/class/net/vrb1/address)
+  for address in 10.11.0.2 fd11::2; do
+    ip neighbour replace "$address" lladdr "$second" nud permanent dev vrb0
+  done
+  for address in 10.11.0.1 fd11::1; do
+    ip netns exec peer ip neighbour replace "$address" lladdr "$first" nud permanent dev vrb1
+  done
 }
 
 remove_network() {

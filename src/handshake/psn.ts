@@ -11,6 +11,11 @@ export function drawPsn(): number {
 
 export class PsnSet {
   readonly #live = new Set<number>();
+  readonly #source: () => number;
+
+  constructor(source: () => number = drawPsn) {
+    this.#source = source;
+  }
 
   get size(): number {
     return this.#live.size;
@@ -28,9 +33,9 @@ export class PsnSet {
   }
 
   /** Claims a number of our own. */
-  draw(source: () => number = drawPsn): number {
-    let psn = source();
-    while (this.#live.has(psn)) psn = source();
+  draw(): number {
+    let psn = this.#source();
+    while (this.#live.has(psn)) psn = this.#source();
     this.#live.add(psn);
     return psn;
   }

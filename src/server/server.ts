@@ -7,7 +7,7 @@ import { newTrafficStats, type TrafficStats } from '../connection/traffic-stats.
 import { numberOption } from '../connection/option-checks.js';
 import { within } from '../connection/within.js';
 import { VerbenaError, cleanupError, messageOf, toVerbenaError } from '../errors.js';
-import { PsnSet } from '../handshake/psn.js';
+import { PsnSet, drawPsn } from '../handshake/psn.js';
 import { serverTlsOptions } from '../handshake/tls.js';
 import type { NativePollGroupStats } from '../native/addon.js';
 import { gidText, type GidChoice, type PortChoice } from '../rdma/addressing.js';
@@ -143,7 +143,12 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
   #emptyWaiters: (() => void)[] = [];
   #closing: Promise<void> | undefined;
 
-  constructor(lease: DeviceLease, raw: ServerOptions, options: ResolvedServerOptions) {
+  constructor(
+    lease: DeviceLease,
+    raw: ServerOptions,
+    options: ResolvedServerOptions,
+    psnSource: () => number,
+  ) {
     super();
     this.#lease = lease;
     this.#device = lease.device;
@@ -152,7 +157,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
     const port = lease.device.choosePort(options.devicePort);
     // Fails now rather than at the first client, when there is no address at all.
     this.#gid = lease.device.chooseGid(port.port, { index: options.gidIndex });
-    this.#host = this.#makeHost(port);
+    this.#host = this.#makeHost(port, new PsnSet(psnSource));
     this.#listener = new Listener({
       tls: serverTlsOptions({
         cert: raw.cert,
@@ -269,7 +274,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
     if (failure !== undefined) throw failure;
   }
 
-  #makeHost(port: PortChoice): SessionHost {
+  #makeHost(port: PortChoice, psns: PsnSet): SessionHost {
     const isDraining = (): boolean => this.#state !== 'listening';
     return {
       ownerPrefix: `server-${++serversMade}`,
@@ -277,7 +282,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
       port,
       options: this.#options,
       slots: new SlotMap(this.capacity.clients),
-      psns: new PsnSet(),
+      psns,
       traffic: newTrafficStats(),
       get isDraining() {
         return isDraining();
@@ -353,18 +358,16 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
   }
 }
 
-/**
- * Starts a server: opens the device, listens for TLS. Rejects with a VerbenaError whose message
- * says what to do: ERR_VERBENA_INVALID_OPTION, ERR_VERBENA_UNKNOWN_DEVICE,
- * ERR_VERBENA_PORT_NOT_ACTIVE, ERR_VERBENA_NO_GID, ERR_VERBENA_TLS, ERR_VERBENA_LISTEN,
- * ERR_VERBENA_ADDON, ERR_VERBENA_LIBRARY.
- */
-export async function createServer(options: ServerOptions): Promise<Server> {
+/** `createServer` with its source of packet sequence numbers open to tests. */
+export async function createServerWith(
+  options: ServerOptions,
+  psnSource: () => number,
+): Promise<Server> {
   const resolved = resolveServerOptions(options);
   const lease = acquireDevice(options);
   let server: RunningServer;
   try {
-    server = new RunningServer(lease, options, resolved);
+    server = new RunningServer(lease, options, resolved, psnSource);
   } catch (error) {
     lease.release();
     throw toVerbenaError(error, 'ERR_VERBENA_INTERNAL');
@@ -376,4 +379,14 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     throw error;
   }
   return server;
+}
+
+/**
+ * Starts a server: opens the device, listens for TLS. Rejects with a VerbenaError whose message
+ * says what to do: ERR_VERBENA_INVALID_OPTION, ERR_VERBENA_UNKNOWN_DEVICE,
+ * ERR_VERBENA_PORT_NOT_ACTIVE, ERR_VERBENA_NO_GID, ERR_VERBENA_TLS, ERR_VERBENA_LISTEN,
+ * ERR_VERBENA_ADDON, ERR_VERBENA_LIBRARY.
+ */
+export function createServer(options: ServerOptions): Promise<Server> {
+  return createServerWith(options, drawPsn);
 }

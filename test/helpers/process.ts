@@ -20,6 +20,8 @@ export interface StartOptions {
   /** The process is killed, and `ended` rejects, when it takes longer. Default 30 s. */
   readonly timeoutMs?: number;
   readonly cwd?: string;
+  /** Whether messages can be sent to and from the process, which must be Node. */
+  readonly ipc?: boolean;
 }
 
 /** A process whose output can be waited for; `await using` ends it with the test. */
@@ -40,7 +42,8 @@ export class TestProcess {
       // A group of its own, so that what it started can be ended with it.
       detached: true,
       cwd: options.cwd ?? repository,
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['ignore', 'pipe', 'pipe', ...(options.ipc === true ? ['ipc' as const] : [])],
+      serialization: 'advanced',
     });
     this.child.stdout?.setEncoding('utf8').on('data', (text: string) => {
       this.stdout += text;
@@ -127,11 +130,17 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-function isListening(port: number): boolean {
+// Whether something listens in the network namespace of the process.
+function isListening(port: number, pid: number | undefined): boolean {
   const wanted = new RegExp(`:${port.toString(16).toUpperCase().padStart(4, '0')} \\S+ 0A `);
-  return ['/proc/net/tcp', '/proc/net/tcp6'].some((path) =>
-    wanted.test(readFileSync(path, 'utf8')),
-  );
+  return ['tcp', 'tcp6'].some((table) => {
+    try {
+      return wanted.test(readFileSync(`/proc/${pid ?? 'self'}/net/${table}`, 'utf8'));
+    } catch {
+      // It ended while we looked.
+      return false;
+    }
+  });
 }
 
 /**
@@ -139,8 +148,9 @@ function isListening(port: number): boolean {
  * they do, and take a trial connection for their client, so the kernel's table is read.
  */
 export async function waitUntilListening(port: number, by: TestProcess): Promise<void> {
+  const { pid } = by.child;
   const ended = (): boolean => by.child.exitCode !== null;
-  await eventually(() => isListening(port) || ended(), 10_000, `a listener on port ${port}`);
+  await eventually(() => isListening(port, pid) || ended(), 10_000, `a listener on port ${port}`);
   if (ended()) throw new Error(`it ended instead of listening: ${by.stdout} ${by.stderr}`);
 }
 

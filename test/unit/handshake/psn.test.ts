@@ -29,11 +29,11 @@ describe('PsnSet', () => {
   });
 
   it('draws again while the number is live', () => {
-    const set = new PsnSet();
+    const numbers = [1, 2, 1, 3];
+    const set = new PsnSet(() => numbers.shift() ?? 0);
     set.claim(1);
     set.claim(2);
-    const numbers = [1, 2, 1, 3];
-    expect(set.draw(() => numbers.shift() ?? 0)).toBe(3);
+    expect(set.draw()).toBe(3);
     expect(() => set.claim(3)).toThrow();
   });
 });
