@@ -1,6 +1,23 @@
 // Test projects: `unit` runs the sources alone; `integration` runs built programs and processes;
 // `interop` does so against the kernel's rxe, under scripts/with-rxe.sh --netns.
 import { defineConfig } from 'vitest/config';
+import { testDevice, timeScale } from './test/helpers/environment.js';
+
+const onSoftDevice = testDevice === 'soft';
+
+/** Integration tests that do not run on the device of this run. Everything else does. */
+const elsewhere = onSoftDevice
+  ? // What the kernel counts; it knows nothing of the soft device.
+    ['test/integration/kernel/**']
+  : [
+      // Addresses of its own, faults, captures, exports, other people's programs under preload.
+      'test/integration/soft/**',
+      // Usage, the README, the demo with all its clients within its own limits of time: the program's
+      // conduct, the same on each device.
+      'test/integration/program/**',
+      // Scenarios of many client processes, each with limits of time for a machine at full speed.
+      'test/integration/stress.test.ts',
+    ];
 
 /** Both devices at once: it needs rxe0, and a second host. */
 const interop = {
@@ -30,13 +47,17 @@ export default defineConfig({
         test: {
           name: 'integration',
           include: ['test/integration/**/*.test.ts'],
+          exclude: elsewhere,
+          setupFiles: onSoftDevice ? [] : ['test/helpers/kernel-oracle.ts'],
+          // The soft device keeps its address for the life of a process, so each file has a process.
+          isolate: onSoftDevice,
           // One file at a time: each starts processes that measure latencies and hold local addresses.
           fileParallelism: false,
           pool: 'forks',
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          testTimeout: 60_000 * timeScale,
+          hookTimeout: 60_000 * timeScale,
           // A loaded machine is slow, not wrong; tests with a deadline of their own name it.
-          expect: { poll: { timeout: 5_000 } },
+          expect: { poll: { timeout: 5_000 * timeScale } },
         },
       },
       ...(process.env['VERBENA_TEST_DEVICE'] === 'rxe0' ? [interop] : []),

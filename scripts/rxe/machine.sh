@@ -116,15 +116,16 @@ run_in_machine() {
   cat "$job/stderr" >&2 &
   local cat_err=$!
 
-  local accel=tcg,thread=multi
-  kvm_works && accel=kvm
+  # Emulated, the kernel would not trust the counter of the CPU and read a slow timer instead.
+  local accel=tcg,thread=multi clock='clocksource=tsc tsc=reliable'
+  kvm_works && accel=kvm clock=''
   local share=()
   [ -z "$out" ] || share=(-virtfs "local,path=$out,mount_tag=out,security_model=none")
   local started=$SECONDS status=0
   timeout --foreground -k 5 $((timeout + 60)) qemu-system-x86_64 \
     -accel "$accel" -cpu max -smp 2 -m "$memory" -nodefaults -display none -no-reboot \
     -kernel "$cache/kernel" -initrd "$initramfs" \
-    -append "console=ttyS0 quiet panic=-1 net.ifnames=0 verbena.timeout=$timeout" \
+    -append "console=ttyS0 quiet $clock panic=-1 net.ifnames=0 verbena.timeout=$timeout" \
     -serial "file:$job/console" -serial "file:$job/stdout" -serial "file:$job/stderr" \
     -virtfs "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap" \
     -virtfs "local,path=$job,mount_tag=job,security_model=none" "${share[@]}" \

@@ -117,11 +117,11 @@ function demo(setExitCode: SetExitCode): Command {
   return new Command('demo')
     .summary('see a server and many client processes work, checked to the byte')
     .description(
-      'Starts one server and N client processes on the soft device. Each client connects over ' +
-        'TLS, sends requests, uses its memory on the server, sends one large payload both ways ' +
-        'and leaves. The exit status is 0 only if every byte and counter was right and nothing ' +
-        'is left registered.',
+      'Starts one server and N client processes. Each client connects over TLS, sends requests, ' +
+        'uses its memory on the server, sends one large payload both ways and leaves. The exit ' +
+        'status is 0 only if every byte and counter was right and nothing is left registered.',
     )
+    .option('--device <name>', 'soft, the name of an RDMA device, or auto', 'soft')
     .option('--clients <n>', 'client processes', integer(1, 200), 10)
     .option('--requests <n>', 'echo requests of each client', integer(1, 1_000_000), 500)
     .option('--size <bytes>', 'length of the large payload', integer(1, 2 ** 26), 8 * 2 ** 20)

@@ -2,9 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { createServer } from '../../dist/index.js';
 
-const [, , certFile, keyFile, keepaliveSec] = process.argv;
+const [, , device, certFile, keyFile, keepaliveSec] = process.argv;
 const server = await createServer({
-  device: 'soft',
+  device,
   cert: readFileSync(certFile, 'utf8'),
   key: readFileSync(keyFile, 'utf8'),
   keepaliveSec: Number(keepaliveSec),

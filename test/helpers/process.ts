@@ -3,7 +3,9 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { resolve } from 'node:path';
+import { expect } from 'vitest';
 import { codeOf } from '../../src/errors.js';
+import { timeScale } from './environment.js';
 
 export const repository = resolve(import.meta.dirname, '../..');
 export const cli = resolve(repository, 'dist/cli/main.js');
@@ -53,7 +55,7 @@ export class TestProcess {
       this.stderr += text;
       this.#wake();
     });
-    const timeoutMs = options.timeoutMs ?? 30_000;
+    const timeoutMs = (options.timeoutMs ?? 30_000) * timeScale;
     this.ended = new Promise((resolveEnded, reject) => {
       const timer = setTimeout(() => {
         this.#killGroup();
@@ -121,6 +123,18 @@ export function verbena(args: readonly string[], options?: StartOptions): TestPr
   return new TestProcess(process.execPath, [cli, ...args], options);
 }
 
+/** One line for people, whose text matches, and no stack; stdout is empty. */
+export function expectOneLine({ stdout, stderr }: Ended, pattern: RegExp): void {
+  // Log entries are JSON; warnings are one line each.
+  const lines = stderr
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('{') && !/^verbena: warning: /.test(line));
+  expect(lines).toHaveLength(1);
+  expect(lines[0]).toMatch(pattern);
+  expect(stderr).not.toMatch(/^\s+at /m);
+  expect(stdout).toBe('');
+}
+
 /** A TCP port that was free a moment ago. */
 export async function freePort(): Promise<number> {
   const server = createServer();
@@ -186,9 +200,10 @@ export async function eventually(
   limitMs: number,
   what: string,
 ): Promise<void> {
-  const deadline = performance.now() + limitMs;
+  const scaledMs = limitMs * timeScale;
+  const deadline = performance.now() + scaledMs;
   while (!holds()) {
-    if (performance.now() > deadline) throw new Error(`${what}: not within ${limitMs} ms`);
+    if (performance.now() > deadline) throw new Error(`${what}: not within ${scaledMs} ms`);
     await new Promise((resolveLater) => setTimeout(resolveLater, 5));
   }
 }

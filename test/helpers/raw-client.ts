@@ -9,7 +9,8 @@ import { exportProofKey, makeProof } from '../../src/handshake/proof.js';
 import { Access } from '../../src/native/addon.js';
 import { acquireDevice } from '../../src/rdma/device.js';
 import type { Server } from '../../src/index.js';
-import { testCertificate, testDevice } from './verbena.js';
+import { testDevice } from './environment.js';
+import { testCertificate } from './verbena.js';
 
 export interface RawMessage {
   readonly type: string;

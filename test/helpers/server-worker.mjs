@@ -4,7 +4,6 @@ import { createServer } from '../../dist/index.js';
 import { loadAddon } from '../../dist/native/load.js';
 
 const server = await createServer({
-  device: 'soft',
   ...workerData,
   handler: ({ payload }) => payload,
 });

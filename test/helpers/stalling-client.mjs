@@ -9,7 +9,7 @@ import { exportProofKey, makeProof } from '../../dist/handshake/proof.js';
 import { connect } from '../../dist/index.js';
 import { acquireDevice } from '../../dist/rdma/device.js';
 
-const [, , portText, caFile, stage] = process.argv;
+const [, , deviceName, portText, caFile, stage, timeoutText] = process.argv;
 const port = Number(portText);
 const ca = readFileSync(caFile, 'utf8');
 const host = '127.0.0.1';
@@ -43,7 +43,7 @@ async function handMade() {
     socket.write(Buffer.from([0, 0, 1, 0, 0x7b]));
     return reached();
   }
-  const { device } = acquireDevice({ device: 'soft' });
+  const { device } = acquireDevice({ device: deviceName });
   const devicePort = device.choosePort();
   const gid = device.chooseGid(devicePort.port);
   const qp = openQueuePair(device, { owner: 'stalling', port: devicePort, slots: 16, access: 4 });
@@ -77,7 +77,9 @@ async function handMade() {
 }
 
 async function established() {
-  const connection = await connect({ device: 'soft', host, port, ca, name: stage });
+  const handshakeTimeoutMs = Number(timeoutText);
+  const options = { device: deviceName, host, port, ca, name: stage, handshakeTimeoutMs };
+  const connection = await connect(options);
   connection.on('close', ({ code }) => process.stdout.write(`closed ${code}\n`));
   const ignore = () => undefined;
   switch (stage) {

@@ -10,10 +10,11 @@ import {
   type ServerOptions,
 } from '../../src/index.js';
 import { loadAddon } from '../../src/native/load.js';
+import { testDevice, timeScale } from './environment.js';
 import { eventually } from './process.js';
 
-/** Another device may be named, to run the same tests on soft-RoCE or an adapter. */
-export const testDevice = process.env['VERBENA_TEST_DEVICE'] ?? 'soft';
+/** The library's own limits count for a machine at full speed, too. */
+const limits = { handshakeTimeoutMs: 5000 * timeScale, requestTimeoutMs: 5000 * timeScale };
 
 let certificate: Promise<DevCertificate> | undefined;
 
@@ -28,6 +29,7 @@ export async function startServer(options: Partial<ServerOptions> = {}): Promise
   const { cert, key } = await testCertificate();
   return createServer({
     device: testDevice,
+    ...limits,
     cert,
     key,
     handler: ({ payload }) => payload,
@@ -41,7 +43,7 @@ export async function connectTo(
 ): Promise<Connection> {
   const { ca } = await testCertificate();
   const { port } = server.address();
-  return connect({ device: testDevice, host: '127.0.0.1', port, ca, ...options });
+  return connect({ device: testDevice, host: '127.0.0.1', port, ca, ...limits, ...options });
 }
 
 /** The code of a rejection; fails when the promise resolves. */

@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Connection, Server, VerbenaError } from '../../src/index.js';
 import type { NativeQueuePair } from '../../src/native/addon.js';
 import { acquireDevice, type DeviceLease } from '../../src/rdma/device.js';
+import { testDevice, timeScale } from '../helpers/environment.js';
 import {
   codeOfRejection,
   connectTo,
@@ -13,10 +14,9 @@ import {
   expectNothingLeft,
   pattern,
   startServer,
-  testDevice,
 } from '../helpers/verbena.js';
 
-const PROMPT_MS = 1000;
+const PROMPT_MS = 1000 * timeScale;
 
 let lease: DeviceLease;
 let server: Server;

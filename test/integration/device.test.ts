@@ -1,8 +1,6 @@
 // The device that a process shares: opened once, closed with its last user, opened again, used from
 // several threads.
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -10,7 +8,8 @@ import { connect } from '../../src/index.js';
 import { HARDWARE_LIBRARY, loadAddon } from '../../src/native/load.js';
 import { messageOf } from '../../src/errors.js';
 import { acquireDevice } from '../../src/rdma/device.js';
-import { repository, verbena } from '../helpers/process.js';
+import { testDevice } from '../helpers/environment.js';
+import { repository } from '../helpers/process.js';
 import {
   codeOfRejection,
   connectTo,
@@ -41,8 +40,8 @@ describe('a device', () => {
   });
 
   it('stays while anyone uses it', () => {
-    const first = acquireDevice({ device: 'soft' });
-    const second = acquireDevice({ device: 'soft' });
+    const first = acquireDevice({ device: testDevice });
+    const second = acquireDevice({ device: testDevice });
     expect(second.device).toBe(first.device);
     expect(first.release()).toEqual([]);
     expect(first.release()).toEqual([]);
@@ -52,7 +51,7 @@ describe('a device', () => {
   });
 
   it('says whose objects are left when its last user goes, and closes them', () => {
-    const lease = acquireDevice({ device: 'soft' });
+    const lease = acquireDevice({ device: testDevice });
     const { device } = lease;
     const pd = device.native.allocPd();
     device.registry.add('pd', 'somebody', 0, () => pd.close());
@@ -68,7 +67,7 @@ describe('a device', () => {
     const reasons: string[] = [];
     for (const client of clients) client.once('close', ({ code }) => reasons.push(code));
     server.on('sessionEnd', (_, { code }) => reasons.push(code));
-    const lease = acquireDevice({ device: 'soft' });
+    const lease = acquireDevice({ device: testDevice });
     lease.device.group.dispatchEvent('PORT_ERR', undefined);
     lease.device.group.dispatchEvent('DEVICE_FATAL', undefined);
     lease.release();
@@ -76,53 +75,6 @@ describe('a device', () => {
     const ends = /ERR_VERBENA_(DEVICE_FATAL|PEER_QP_ERROR)/;
     for (const code of [...reasons, ...(await Promise.all(pending))]) expect(code).toMatch(ends);
     expect(reasons).toContain('ERR_VERBENA_DEVICE_FATAL');
-    await server.close();
-  });
-
-  it('takes the soft address that it is given, and keeps it while it is open', async () => {
-    const server = await startServer({ softAddress: '127.99.88.77' });
-    expect(server.snapshot()).toMatchObject({
-      port: 1,
-      gid: {
-        index: 0,
-        address: '::ffff:127.99.88.77',
-        reason: 'RoCE v2 with an IPv4 address, the best in the table',
-      },
-    });
-    const again = await connectTo(server, { softAddress: '127.99.88.77' });
-    expect(await codeOfRejection(startServer({ softAddress: '127.99.88.78' }))).toBe(
-      'ERR_VERBENA_SOFT_ADDRESS',
-    );
-    await again.close();
-    await server.close();
-  });
-
-  it.each(['192.0.2.99', '2001:db8::99', 'nonsense'])(
-    'refuses the soft address %s with what to do, and works with another',
-    async (softAddress) => {
-      await expect(startServer({ softAddress })).rejects.toMatchObject({
-        name: 'VerbenaError',
-        message: expect.stringContaining('VERBENA_SOFT_ADDR') as string,
-      });
-      await (await startServer()).close();
-    },
-  );
-
-  it('of another address family than the server refuses to connect, and says why', async () => {
-    const server = await startServer();
-    const { ca } = await testCertificate();
-    const folder = mkdtempSync(join(tmpdir(), 'verbena-'));
-    writeFileSync(join(folder, 'ca.pem'), ca);
-    const target = `127.0.0.1:${server.address().port}`;
-    await using ping = verbena([
-      ...['ping', target, '--device', 'soft', '--soft-addr', '::1', '--count', '1'],
-      ...['--ca', join(folder, 'ca.pem')],
-    ]);
-    const { code, stderr } = await ping.ended;
-    expect(code).toBe(1);
-    expect(stderr).toMatch(/GID_FAMILY_MISMATCH.*no ipv6 address; it has ipv4/);
-    expect(server.stats().refused).toEqual({ ERR_VERBENA_GID_FAMILY_MISMATCH: 1 });
-    rmSync(folder, { recursive: true });
     await server.close();
   });
 
@@ -151,13 +103,13 @@ describe('a worker thread', () => {
   const startWorker = async (): Promise<[Worker, number]> => {
     const { cert, key } = await testCertificate();
     const script = join(repository, 'test/helpers/server-worker.mjs');
-    const worker = new Worker(script, { workerData: { cert, key } });
+    const worker = new Worker(script, { workerData: { device: testDevice, cert, key } });
     const [{ port }] = (await once(worker, 'message')) as [{ port: number }];
     return [worker, port];
   };
   const open = async (port: number): ReturnType<typeof connect> => {
     const { ca } = await testCertificate();
-    return connect({ device: 'soft', host: '127.0.0.1', port, ca });
+    return connect({ device: testDevice, host: '127.0.0.1', port, ca });
   };
 
   it('serves clients of another thread, and leaves nothing', async () => {

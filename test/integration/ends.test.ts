@@ -11,7 +11,9 @@ import {
   type Session,
   type VerbenaError,
 } from '../../src/index.js';
+import { testDevice, timeScale } from '../helpers/environment.js';
 import { TestProcess, repository } from '../helpers/process.js';
+import { stallingClient } from '../helpers/stalling.js';
 import {
   codeOfRejection,
   connectTo,
@@ -24,9 +26,8 @@ import {
   testCertificate,
 } from '../helpers/verbena.js';
 
-const HANDSHAKE_MS = 2000;
 /** What is freed without any deadline of its own is freed within this. */
-const PROMPT_MS = 1000;
+const PROMPT_MS = 1000 * timeScale;
 
 let folder: string;
 let server: Server;
@@ -41,7 +42,6 @@ beforeAll(async () => {
   writeFileSync(join(folder, 'cert.pem'), cert);
   writeFileSync(join(folder, 'key.pem'), key);
   server = await startServer({
-    handshakeTimeoutMs: HANDSHAKE_MS,
     regionBytes: 1024 * 1024,
     requestTimeoutMs: 60_000,
     handler: ({ payload, method, signal }) => {
@@ -79,11 +79,8 @@ function after<T>(delayMs: number, value: T): Promise<T> {
   return new Promise((resolve) => setTimeout(() => resolve(value), delayMs));
 }
 
-function stallingClient(stage: string, of = server): TestProcess {
-  const script = join(repository, 'test/helpers/stalling-client.mjs');
-  const port = String(of.address().port);
-  return new TestProcess(process.execPath, [script, port, join(folder, 'ca.pem'), stage]);
-}
+const stalled = (stage: string, of = server): TestProcess =>
+  stallingClient(stage, of, join(folder, 'ca.pem'));
 
 function endOf(connection: Connection): Promise<VerbenaError> {
   return new Promise((resolve) => connection.once('close', resolve));
@@ -95,7 +92,7 @@ const establishedStages = ['ready', 'connected', 'requesting', 'offering', 'pull
 
 describe('a client process that is killed', () => {
   it.each(setupStages)('at the stage "%s" of the set-up leaves nothing', async (stage) => {
-    await using client = stallingClient(stage);
+    await using client = stalled(stage);
     await client.waitFor(/reached/);
     client.child.kill('SIGKILL');
     await client.ended;
@@ -103,7 +100,7 @@ describe('a client process that is killed', () => {
   });
 
   it.each(establishedStages)('when it is "%s" leaves nothing', async (stage) => {
-    await using client = stallingClient(stage);
+    await using client = stalled(stage);
     await client.waitFor(/reached/);
     client.child.kill('SIGKILL');
     await client.ended;
@@ -113,7 +110,7 @@ describe('a client process that is killed', () => {
 
   it('is not missed by nine others that are killed with it', async () => {
     const stages = [...establishedStages, 'writing', 'pulling', 'connected'];
-    const clients = stages.map((stage) => stallingClient(stage));
+    const clients = stages.map((stage) => stalled(stage));
     try {
       await Promise.all(clients.map((client) => client.waitFor(/reached/)));
     } finally {
@@ -125,13 +122,13 @@ describe('a client process that is killed', () => {
 
 describe('a client process that ends by itself', () => {
   it('through process.exit() leaves nothing, and says nothing', async () => {
-    await using client = stallingClient('exiting');
+    await using client = stalled('exiting');
     expect(await client.ended).toMatchObject({ code: 0, stderr: '' });
     await expect.poll(() => ended, { timeout: PROMPT_MS }).toHaveLength(1);
   });
 
   it('through an exception that nobody caught leaves nothing', async () => {
-    await using client = stallingClient('throwing');
+    await using client = stalled('throwing');
     const { code, stderr } = await client.ended;
     expect(code).toBe(1);
     expect(stderr).toContain('on purpose');
@@ -141,16 +138,16 @@ describe('a client process that ends by itself', () => {
 
 describe('a client process that is stopped', () => {
   it('is given up after the keepalive time, and learns it when it goes on', async () => {
-    const strict = await startServer({ keepaliveSec: 0.5 });
+    const strict = await startServer({ keepaliveSec: 0.5 * timeScale });
     const given = new Promise<VerbenaError>((resolve) => {
       strict.once('sessionEnd', (_, reason) => resolve(reason));
     });
-    await using client = stallingClient('connected', strict);
+    await using client = stalled('connected', strict);
     await client.waitFor(/reached/);
     client.child.kill('SIGSTOP');
     const started = performance.now();
     expect((await given).code).toBe('ERR_VERBENA_KEEPALIVE_TIMEOUT');
-    expect(performance.now() - started).toBeLessThan(500 + PROMPT_MS);
+    expect(performance.now() - started).toBeLessThan(500 * timeScale + PROMPT_MS);
     client.child.kill('SIGCONT');
     await client.waitFor(/closed ERR_VERBENA_(CONNECTION_LOST|QP_ERROR)/);
     expect((await client.ended).code).toBe(0);
@@ -162,13 +159,16 @@ describe('a server process', () => {
   const startProcess = async (keepaliveSec = 60): Promise<[TestProcess, number]> => {
     const script = join(repository, 'test/helpers/echo-server.mjs');
     const files = [join(folder, 'cert.pem'), join(folder, 'key.pem')];
-    const child = new TestProcess(process.execPath, [script, ...files, String(keepaliveSec)]);
+    const child = new TestProcess(process.execPath, [
+      ...[script, testDevice, ...files],
+      String(keepaliveSec),
+    ]);
     const [, port] = await child.waitFor(/port (\d+)/);
     return [child, Number(port)];
   };
   const connectToPort = async (port: number): Promise<Connection> => {
     const { ca } = await testCertificate();
-    return connect({ device: 'soft', host: '127.0.0.1', port, ca });
+    return connect({ device: testDevice, host: '127.0.0.1', port, ca });
   };
 
   it('that is killed fails everything that is pending at once', async () => {
@@ -194,7 +194,7 @@ describe('a server process', () => {
   });
 
   it('that is stopped is given up after the keepalive time', async () => {
-    const [child, port] = await startProcess(0.4);
+    const [child, port] = await startProcess(0.4 * timeScale);
     const client = await connectToPort(port);
     const closed = endOf(client);
     const pending = codeOfRejection(client.request(new Uint8Array(1), { method: 1 }));

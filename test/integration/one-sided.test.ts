@@ -1,5 +1,4 @@
-// One-sided operations over the soft device: data, atomicity, order, bounds, and the immediate
-// event.
+// One-sided operations: data, atomicity, order, bounds, and the immediate event.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Connection, Server, Session } from '../../src/index.js';
 import {

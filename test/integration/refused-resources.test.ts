@@ -6,6 +6,7 @@ import type { Connection, Server, VerbenaError } from '../../src/index.js';
 import { PostOpcode, type NativeQpAttributes } from '../../src/native/addon.js';
 import { acquireDevice, type Device, type DeviceLease } from '../../src/rdma/device.js';
 import { probeLimits } from '../../src/server/probe-limits.js';
+import { testDevice } from '../helpers/environment.js';
 import { RawClient, RawEndpoint, plainHello } from '../helpers/raw-client.js';
 import {
   codeOfRejection,
@@ -25,7 +26,7 @@ let objectsOfBystander: string[];
 const restores: (() => void)[] = [];
 
 beforeAll(async () => {
-  lease = acquireDevice({ device: 'soft' });
+  lease = acquireDevice({ device: testDevice });
   device = lease.device;
   server = await startServer();
   bystander = await connectTo(server);
@@ -142,7 +143,7 @@ describe('a device that refuses', () => {
 });
 
 describe('probing the limits', () => {
-  const options = { device: 'soft', most: 40 };
+  const options = { device: testDevice, most: 40 };
   const found = async (): Promise<unknown[]> =>
     (await probeLimits(options)).limits.map((limit) => [limit.kind, limit.found, limit.refusal]);
 

@@ -8,7 +8,8 @@ import type { Server } from '../../src/index.js';
 import type { StressResult } from '../../src/stress/result.js';
 import { Family } from '../helpers/family.js';
 import { type TestProcess, freePort, repository, verbena } from '../helpers/process.js';
-import { startServer, testCertificate, testDevice } from '../helpers/verbena.js';
+import { testDevice } from '../helpers/environment.js';
+import { startServer, testCertificate } from '../helpers/verbena.js';
 
 const nothing = { pd: 0, cq: 0, qp: 0, mr: 0 };
 const keys = [

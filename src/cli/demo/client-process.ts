@@ -18,7 +18,7 @@ const link = new ParentLink<ToClient, FromClient>(({ orders }) => {
 
 async function main(orders: ClientOrders): Promise<void> {
   const connection = await connect({
-    device: 'soft',
+    device: orders.device,
     host: '127.0.0.1',
     port: orders.port,
     ca: orders.ca,

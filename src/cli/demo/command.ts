@@ -6,6 +6,7 @@ import { isGood, summaryOf } from './result.js';
 import { createView } from './view.js';
 
 export interface DemoCommandOptions {
+  readonly device: string;
   readonly clients: number;
   readonly requests: number;
   /** Length of the large payload, in bytes. */
@@ -17,6 +18,7 @@ export interface DemoCommandOptions {
 export async function demoCommand(options: DemoCommandOptions): Promise<number> {
   using interruption = untilSignal();
   const demo = new Demo({
+    device: options.device,
     clients: options.clients,
     requests: options.requests,
     largeBytes: options.size,

@@ -9,6 +9,7 @@ import type { DemoResult } from './result.js';
 import type { ClientState, View } from './view.js';
 
 export interface DemoOptions {
+  readonly device: string;
   readonly clients: number;
   readonly requests: number;
   readonly largeBytes: number;
@@ -85,10 +86,10 @@ export class Demo {
   }
 
   async #startServer(certificate: { cert: string; key: string }): Promise<OwnServer> {
-    const { clients, largeBytes } = this.options;
+    const { device, clients, largeBytes } = this.options;
     const { cert, key } = certificate;
     const server = new OwnServer(
-      { device: 'soft', cert, key, maxConnections: clients, maxPayloadBytes: largeBytes },
+      { device, cert, key, maxConnections: clients, maxPayloadBytes: largeBytes },
       {
         onSessionStarted: (_, localPsn, remotePsn) => {
           this.#serverPairs.add(`${remotePsn}-${localPsn}`);
@@ -115,8 +116,9 @@ export class Demo {
       (message: FromClient) => this.#onClientMessage(state, message),
     );
     this.#track(state.name, client);
-    const { requests, largeBytes } = this.options;
-    const orders: ClientOrders = { name: state.name, port, ca, requests, largeBytes };
+    const { name } = state;
+    const { device, requests, largeBytes } = this.options;
+    const orders: ClientOrders = { name, device, port, ca, requests, largeBytes };
     client.send({ type: 'start', orders });
     if (!(await settlesWithin(client.ended, clientTimeoutMs))) {
       this.errors.push(`${state.name} did not finish within ${clientTimeoutMs / 1000} s`);

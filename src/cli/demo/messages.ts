@@ -4,6 +4,7 @@ import type { WorkOrders } from '../../stress/work.js';
 
 export interface ClientOrders extends WorkOrders {
   readonly name: string;
+  readonly device: string;
   readonly port: number;
   readonly ca: string;
 }

@@ -1,7 +1,7 @@
 // Programs that we did not write, unmodified, on the soft device: ibverbs-utils and perftest.
 import { describe, expect, it } from 'vitest';
-import { verbena } from '../helpers/process.js';
-import { runPair } from '../helpers/verbs-programs.js';
+import { verbena } from '../../helpers/process.js';
+import { runPair } from '../../helpers/verbs-programs.js';
 
 describe('ibverbs-utils', () => {
   it('ibv_devices lists the soft device', async () => {

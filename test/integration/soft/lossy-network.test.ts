@@ -8,7 +8,7 @@ import {
   expectNothingLeft,
   pattern,
   startServer,
-} from '../helpers/verbena.js';
+} from '../../helpers/verbena.js';
 
 const FAULTS = 'VERBENA_SOFT_FAULTS';
 

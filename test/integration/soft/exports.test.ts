@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
-const softDevice = resolve(import.meta.dirname, '../../build/Release/libverbena-soft.so');
+const softDevice = resolve(import.meta.dirname, '../../../build/Release/libverbena-soft.so');
 
 /** Where the linker finds a library, as `ldconfig -p` tells. */
 function libraryPath(name: string): string {

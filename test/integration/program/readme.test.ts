@@ -2,8 +2,8 @@
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { devCertificateIn } from '../../src/cli/dev-certificate.js';
-import { freePort, repository, TestProcess } from '../helpers/process.js';
+import { devCertificateIn } from '../../../src/cli/dev-certificate.js';
+import { freePort, repository, TestProcess } from '../../helpers/process.js';
 
 // Inside the repository, so that `import 'verbena'` finds this package by its own name.
 const folder = join(repository, 'build-readme');

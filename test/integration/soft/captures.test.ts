@@ -3,8 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { verbena } from '../helpers/process.js';
-import { tshark } from '../helpers/tshark.js';
+import { verbena } from '../../helpers/process.js';
+import { tshark } from '../../helpers/tshark.js';
 
 /** One packet of a capture as tshark dissected it. */
 interface Packet {
