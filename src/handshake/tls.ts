@@ -1,7 +1,13 @@
 // TLS defaults of both sides: version 1.3 only, one ALPN protocol, no tickets; always the complete
 // set of options.
 import { constants } from 'node:crypto';
-import type { ConnectionOptions, TLSSocket, TlsOptions } from 'node:tls';
+import {
+  createSecureContext,
+  type ConnectionOptions,
+  type SecureContext,
+  type TLSSocket,
+  type TlsOptions,
+} from 'node:tls';
 import { VerbenaError } from '../errors.js';
 
 export const ALPN_PROTOCOL = 'verbena/1';
@@ -53,15 +59,35 @@ export function serverTlsOptions(options: ServerTlsOptions): TlsOptions {
   };
 }
 
+type Credentials = Pick<ClientTlsOptions, 'ca' | 'cert' | 'key'>;
+
+let newest: { readonly of: Credentials; readonly context: SecureContext } | undefined;
+
+/** Reading the authorities takes a good part of a handshake; most clients use the same again. */
+function clientContext({ ca, cert, key }: Credentials): SecureContext {
+  const { of, context: last } = newest ?? {};
+  // Those that Node trusts by itself may change meanwhile.
+  const isSame = ca !== undefined && of?.ca === ca && of.cert === cert && of.key === key;
+  if (isSame && last !== undefined) return last;
+  const context = createSecureContext({
+    minVersion: common.minVersion,
+    maxVersion: common.maxVersion,
+    ...(ca === undefined ? {} : { ca }),
+    ...(cert === undefined ? {} : { cert }),
+    ...(key === undefined ? {} : { key }),
+  });
+  newest = { of: { ca, cert, key }, context };
+  return context;
+}
+
+/** Throws when certificate, key or authorities are unusable. */
 export function clientTlsOptions(options: ClientTlsOptions): ConnectionOptions {
   return {
     ...common,
     ALPNProtocols: [ALPN_PROTOCOL],
     host: options.host,
     port: options.port,
-    ...(options.ca === undefined ? {} : { ca: options.ca }),
-    ...(options.cert === undefined ? {} : { cert: options.cert }),
-    ...(options.key === undefined ? {} : { key: options.key }),
+    secureContext: clientContext(options),
     ...(options.servername === undefined ? {} : { servername: options.servername }),
     rejectUnauthorized: options.rejectUnauthorized ?? true,
   };
