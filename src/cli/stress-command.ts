@@ -17,6 +17,7 @@ export interface StressOptions extends Partial<Parameters> {
   readonly json: boolean;
 }
 
+/** Those that a scenario takes or does not; any takes a seed. */
 const parameterNames: readonly ParameterName[] = [
   'clients',
   'requests',
@@ -24,11 +25,16 @@ const parameterNames: readonly ParameterName[] = [
   'cycles',
   'seconds',
   'deaths',
-  'seed',
 ];
-const nothing = Object.fromEntries(
-  parameterNames.map((name) => [name, 0]),
-) as unknown as Parameters;
+const nothing: Parameters = {
+  clients: 0,
+  requests: 0,
+  size: 0,
+  cycles: 0,
+  seconds: 0,
+  deaths: 0,
+  seed: 0,
+};
 
 function usageFailure(what: string, hint: string): CliFailure {
   return new CliFailure(what, { hint, exitCode: ExitCode.usage });

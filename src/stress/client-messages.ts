@@ -64,7 +64,7 @@ export interface Orders {
   cut: [undefined, unknown];
   /** Opens a connection and writes outside its region. */
   trespass: [undefined, unknown];
-  /** Resolves with the code with which the connection that was ill-treated ended. */
+  /** Resolves with the code with which a connection ended that this client did not close. */
   outcome: [undefined, string];
   /** Closes everything; the process ends. */
   leave: [undefined, Farewell];

@@ -44,6 +44,8 @@ class StressClient implements Handlers {
   #stopped = false;
   #loops: Promise<void>[] = [];
   #victim: Victim | undefined;
+  #onLost: (code: string) => void = () => undefined;
+  readonly #lost = new Promise<string>((resolve) => (this.#onLost = resolve));
 
   constructor(private readonly tell: (message: FromClient) => void) {}
 
@@ -123,8 +125,8 @@ class StressClient implements Handlers {
     this.#tellPsns('connected', this.#victim.connection);
   }
 
-  async outcome(): Promise<string> {
-    return (await this.#victim?.outcome) ?? 'none';
+  outcome(): Promise<string> {
+    return this.#victim?.outcome ?? this.#lost;
   }
 
   async leave(): Promise<Orders['leave'][1]> {
@@ -142,7 +144,9 @@ class StressClient implements Handlers {
       this.#open.delete(connection);
       this.#requests += work.requests;
       this.#bytesVerified += work.bytesVerified;
-      if (code !== 'ERR_VERBENA_CONNECTION_CLOSED') this.tell({ type: 'lost', code, message });
+      if (code === 'ERR_VERBENA_CONNECTION_CLOSED') return;
+      this.#onLost(code);
+      this.tell({ type: 'lost', code, message });
     });
     return [connection, work];
   }

@@ -49,7 +49,7 @@ function detailLine(name: string, value: Details[string]): string {
       : Object.entries(value)
           .map(([key, number]) => `${key} ${number}`)
           .join(', ');
-  return `${name.padEnd(15)}${text}`;
+  return `${name} `.padEnd(15) + text;
 }
 
 export function summaryOf(result: StressResult): string {

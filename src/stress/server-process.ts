@@ -7,6 +7,8 @@ import type { FromServer, ServerOrders, ToServer } from './server-messages.js';
 import { usageAtRest } from './usage.js';
 
 const sessionsEndMs = 8000;
+/** What belonged to a client that is gone is released within this. */
+const releaseMs = 1000;
 
 class EchoServer {
   readonly #link = new ParentLink<ToServer, FromServer>((message) => {
@@ -56,21 +58,23 @@ class EchoServer {
     await this.#link.send({ type: 'listening', device: server.deviceName, port });
   }
 
-  #isIdle(): boolean {
-    return this.#server?.sessions().length === 0 && countObjects(liveObjects()) === 0;
-  }
-
-  /** Waits for the sessions to end by themselves, so that what they leave behind is seen. */
-  async #finish(): Promise<void> {
+  /** Resolves when the condition holds, looking whenever a client was released, or in the end. */
+  async #released(condition: () => boolean, limitMs: number): Promise<void> {
     await new Promise<void>((resolve) => {
-      const late = setTimeout(resolve, sessionsEndMs);
+      const late = setTimeout(resolve, limitMs);
       this.#onRelease = () => {
-        if (!this.#isIdle()) return;
+        if (!condition()) return;
         clearTimeout(late);
         resolve();
       };
       this.#onRelease();
     });
+  }
+
+  /** Waits for the sessions to end by themselves, so that what they leave behind is seen. */
+  async #finish(): Promise<void> {
+    await this.#released(() => this.#server?.sessions().length === 0, sessionsEndMs);
+    await this.#released(() => countObjects(liveObjects()) === 0, releaseMs);
     const afterSessions = liveObjects();
     try {
       await this.#server?.close();

@@ -34,6 +34,11 @@ const faults = {
       start.call(this);
     };
   },
+  /** Clients that are silent are never given up. */
+  async 'has all the patience'() {
+    const { ControlChannel } = await import(`${dist}/handshake/control-channel.js`);
+    ControlChannel.prototype.startKeepalive = () => undefined;
+  },
   /** All sessions get the same packet sequence number. */
   async 'repeats numbers'() {
     const { PsnSet } = await import(`${dist}/handshake/psn.js`);
