@@ -15,8 +15,6 @@ const elsewhere = onSoftDevice
       // Usage, the README, the demo with all its clients within its own limits of time: the program's
       // conduct, the same on each device.
       'test/integration/program/**',
-      // Scenarios of many client processes, each with limits of time for a machine at full speed.
-      'test/integration/stress.test.ts',
     ];
 
 /** Both devices at once: it needs rxe0, and a second host. */
