@@ -11,6 +11,8 @@ export interface Target {
   readonly ca: string | undefined;
   readonly rejectUnauthorized: boolean;
   readonly handshakeTimeoutMs: number;
+  readonly requestTimeoutMs: number;
+  readonly closeTimeoutMs: number;
 }
 
 /** How far a set-up goes before the client stands still. */

@@ -35,9 +35,8 @@ export function stall(options: ConnectOptions, stage: SetupStage): Promise<void>
       if (stage === 'tls') resolve();
       return drawPsn();
     };
-    const patient = { ...options, handshakeTimeoutMs: 60_000 };
     const Setup = setupThatStopsAt(stage, resolve);
-    establishWith(patient, psnSource, Setup).then(() => forever, reject);
+    establishWith(options, psnSource, Setup).then(() => forever, reject);
   });
 }
 

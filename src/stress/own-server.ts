@@ -3,8 +3,8 @@ import { ManagedProcess, settlesWithin } from '../processes/managed-process.js';
 import type { LiveObjects } from '../processes/live-objects.js';
 import type { FromServer, ServerOrders, ServerUsage, ToServer } from './server-messages.js';
 
-const listenTimeoutMs = 15_000;
-const reportTimeoutMs = 15_000;
+const listenTimeoutMs = 60_000;
+const reportTimeoutMs = 30_000;
 
 /** What the server's owner hears of it. */
 export interface ServerObserver {

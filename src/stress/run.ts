@@ -5,7 +5,12 @@ import { isPassed, type StressResult } from './result.js';
 import type { Parameters, Scenario } from './scenario.js';
 import { Account, Stage } from './stage.js';
 
-const handshakeTimeoutMs = 30_000;
+/** Limits on both sides: what a scenario judges is not how fast the machine is. */
+const patience = {
+  handshakeTimeoutMs: 60_000,
+  requestTimeoutMs: 60_000,
+  closeTimeoutMs: 10_000,
+} as const;
 
 /** Somebody else's server. */
 export interface GivenServer {
@@ -32,7 +37,10 @@ function startServer(options: RunOptions, account: Account): OwnServer | undefin
   const { server, device, scenario, parameters } = options;
   if (!('cert' in server)) return undefined;
   const { cert, key } = server;
-  const own = new OwnServer({ ...scenario.server?.(parameters), device, cert, key }, account);
+  const own = new OwnServer(
+    { ...patience, ...scenario.server?.(parameters), device, cert, key },
+    account,
+  );
   void own.process.ended.then((how) => {
     if (how === undefined) return;
     const { output } = own.process;
@@ -97,7 +105,7 @@ export async function runScenario(options: RunOptions): Promise<StressResult> {
     port: 'port' in server ? server.port : (own?.port ?? 0),
     ca: server.ca,
     rejectUnauthorized: 'cert' in server || server.rejectUnauthorized,
-    handshakeTimeoutMs,
+    ...patience,
   };
   const stage = new Stage({ target, server: own, signal, note }, account);
   try {

@@ -8,7 +8,7 @@ import type { Connected, PsnPair, Target } from './client-messages.js';
 import type { OwnServer, ServerObserver } from './own-server.js';
 import { PsnLedger } from './psn-ledger.js';
 
-const leaveTimeoutMs = 15_000;
+const leaveTimeoutMs = 30_000;
 const emptyTimeoutMs = 10_000;
 /** One cause can have thousands of effects. */
 const shownProblems = 20;

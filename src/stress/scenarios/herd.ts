@@ -9,7 +9,6 @@ export const herd: Scenario = {
   server: ({ clients }) => ({
     maxConnections: clients,
     maxPendingHandshakes: clients,
-    handshakeTimeoutMs: 60_000,
   }),
   async play(stage, { clients, requests, size }) {
     const crew = stage.crew(clients);
