@@ -28,8 +28,6 @@ export interface Refusal {
 }
 
 export interface Connected {
-  /** Name of the device in use, when a connection came about. */
-  readonly device: string | undefined;
   /** How long each set-up that succeeded took. */
   readonly setupMs: readonly number[];
   readonly refusals: readonly Refusal[];
@@ -91,6 +89,7 @@ export interface PsnPair {
 export type FromClient =
   | { readonly type: 'done'; readonly id: number; readonly result: unknown }
   | { readonly type: 'failed'; readonly id: number; readonly message: string }
-  | ({ readonly type: 'connected' | 'leaving' } & PsnPair)
+  | ({ readonly type: 'connected'; readonly device: string } & PsnPair)
+  | ({ readonly type: 'leaving' } & PsnPair)
   /** A connection ended that this client did not close. */
   | { readonly type: 'lost'; readonly code: string; readonly message: string };

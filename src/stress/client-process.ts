@@ -25,7 +25,7 @@ const loops: Readonly<
     round: async (work) => {
       await work.echoes(9);
       await work.region();
-      await work.counter();
+      await work.counter(10);
       await work.echo(64 * 1024);
     },
   },
@@ -66,8 +66,7 @@ class StressClient implements Handlers {
       }
     });
     await Promise.all(attempts);
-    const [first] = this.#open.keys();
-    return { device: first?.device, setupMs, refusals };
+    return { setupMs, refusals };
   }
 
   async work(orders: WorkOrders): Promise<void> {
@@ -117,12 +116,12 @@ class StressClient implements Handlers {
 
   async cut(): Promise<void> {
     this.#victim = await cutTls(this.#options);
-    this.#tellPsns('connected', this.#victim.connection);
+    this.#tellConnected(this.#victim.connection);
   }
 
   async trespass(): Promise<void> {
     this.#victim = await trespass(this.#options);
-    this.#tellPsns('connected', this.#victim.connection);
+    this.#tellConnected(this.#victim.connection);
   }
 
   outcome(): Promise<string> {
@@ -139,7 +138,7 @@ class StressClient implements Handlers {
     const connection = await connect(this.#options);
     const work = new Work(connection);
     this.#open.set(connection, work);
-    this.#tellPsns('connected', connection);
+    this.#tellConnected(connection);
     connection.once('close', ({ code, message }) => {
       this.#open.delete(connection);
       this.#requests += work.requests;
@@ -152,12 +151,13 @@ class StressClient implements Handlers {
   }
 
   async #close(connection: Connection): Promise<void> {
-    this.#tellPsns('leaving', connection);
+    const { localPsn, remotePsn } = connection;
+    this.tell({ type: 'leaving', localPsn, remotePsn });
     await connection.close();
   }
 
-  #tellPsns(type: 'connected' | 'leaving', { localPsn, remotePsn }: Connection): void {
-    this.tell({ type, localPsn, remotePsn });
+  #tellConnected({ device, localPsn, remotePsn }: Connection): void {
+    this.tell({ type: 'connected', device, localPsn, remotePsn });
   }
 }
 

@@ -12,7 +12,7 @@ import type {
 
 /** What is heard of a client besides the answers to its orders. */
 export interface ClientObserver {
-  onConnected(client: Client, pair: PsnPair): void;
+  onConnected(client: Client, pair: PsnPair, device: string): void;
   onLeaving(client: Client, pair: PsnPair): void;
   onLost(client: Client, code: string, message: string): void;
   /** Its process ended, which nobody had asked for. */
@@ -87,7 +87,7 @@ export class Client {
         this.#take(message.id)?.reject(new Error(`${this.name}: ${message.message}`));
         return;
       case 'connected':
-        this.#observer.onConnected(this, message);
+        this.#observer.onConnected(this, message, message.device);
         return;
       case 'leaving':
         this.#observer.onLeaving(this, message);

@@ -1,4 +1,5 @@
 // What clients do that misbehave on purpose: stop in mid-set-up, cut TLS, write out of bounds.
+import { once } from 'node:events';
 import { connect as tcpConnect } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
 import { establishWith } from '../client/connect.js';
@@ -6,7 +7,7 @@ import { ClientConnection } from '../client/connection.js';
 import { ClientSetup } from '../client/setup.js';
 import type { ControlMessage } from '../handshake/messages.js';
 import { drawPsn } from '../handshake/psn.js';
-import { codeOf } from '../errors.js';
+import type { VerbenaError } from '../errors.js';
 import type { ConnectOptions } from '../index.js';
 import type { SetupStage } from './client-messages.js';
 
@@ -40,17 +41,19 @@ export function stall(options: ConnectOptions, stage: SetupStage): Promise<void>
   });
 }
 
-/** Resolves with the code of the first failure of a connection that is kept busy. */
-async function failureOf(connection: ClientConnection): Promise<string> {
-  const closed = new Promise<string>((resolve) => {
-    connection.once('close', ({ code }) => resolve(code));
-  });
-  try {
-    for (;;) await connection.request(new Uint8Array(16));
-  } catch (error) {
-    await closed;
-    return codeOf(error) ?? 'none';
-  }
+const busyMs = 50;
+
+/**
+ * Resolves with the code with which a connection ends. It is kept busy, because only who sends
+ * learns that nobody answers any more.
+ */
+async function endOf(connection: ClientConnection): Promise<string> {
+  const busy = setInterval(() => {
+    connection.request(new Uint8Array(16)).catch(() => undefined);
+  }, busyMs);
+  const [{ code }] = (await once(connection, 'close')) as [VerbenaError];
+  clearInterval(busy);
+  return code;
 }
 
 /** A connection that was ill-treated. */
@@ -68,7 +71,7 @@ export async function cutTls(options: ConnectOptions): Promise<Victim> {
   const { socket } = established.channel;
   socket.removeAllListeners('close').removeAllListeners('end');
   socket.destroy();
-  return { connection, outcome: failureOf(connection) };
+  return { connection, outcome: endOf(connection) };
 }
 
 /** Writes past the end of its region, which the server's device answers with an error. */
@@ -80,7 +83,7 @@ export async function trespass(options: ConnectOptions): Promise<Victim> {
     region: { ...region, length: region.length + 2 ** 20 },
   });
   await connection.request(new Uint8Array(16));
-  const outcome = failureOf(connection);
+  const outcome = endOf(connection);
   connection.write(region.length, new Uint8Array(4096)).catch(() => undefined);
   return { connection, outcome };
 }

@@ -12,8 +12,9 @@ const leaveTimeoutMs = 30_000;
 const emptyTimeoutMs = 10_000;
 /** One cause can have thousands of effects. */
 const shownProblems = 20;
-/** Connections of many clients are spread over so many processes. */
+/** Connections of many clients are spread over so many processes, with a few for each. */
 const maxCrew = 8;
+const minShare = 4;
 
 /** Details that a scenario adds to the result. */
 export type Details = Record<string, number | Readonly<Record<string, number>>>;
@@ -72,7 +73,7 @@ export class Stage implements ClientObserver {
 
   /** Processes for so many connections, each with its share of them. */
   crew(connections: number): CrewMember[] {
-    const size = Math.min(connections, maxCrew);
+    const size = Math.min(Math.ceil(connections / minShare), maxCrew);
     return this.clients(size).map((client, index) => ({
       client,
       count: Math.floor(connections / size) + (index < connections % size ? 1 : 0),
@@ -82,7 +83,6 @@ export class Stage implements ClientObserver {
   /** Opens connections; a refusal is a problem. */
   async connect(client: Client, count = 1): Promise<Connected> {
     const connected = await client.call('connect', { count });
-    this.device = connected.device ?? this.device;
     for (const { message } of connected.refusals)
       this.account.problem(`${client.name}: ${message}`);
     return connected;
@@ -152,7 +152,8 @@ export class Stage implements ClientObserver {
     await Promise.all([...this.#clients].map((client) => client.stop()));
   }
 
-  onConnected(client: Client, pair: PsnPair): void {
+  onConnected(client: Client, pair: PsnPair, device: string): void {
+    this.device = device;
     client.sessions.add(pair);
     for (const psn of this.account.psns.connected(pair)) {
       this.account.problem(`two live sessions have the packet sequence number ${psn}`);

@@ -4,13 +4,13 @@ import type { Connection } from '../index.js';
 
 const counterBytes = 8;
 const regionPatternBytes = 4096;
-const increments = 100;
+const maxIncrements = 100;
 const progressEvery = 50;
 /** What the region must hold for all of the work. */
 export const workRegionBytes = counterBytes + regionPatternBytes;
 
 export interface WorkOrders {
-  /** Echo requests to make, besides the large one. */
+  /** Echo requests to make, besides the large one, and increments, 100 at most. */
   readonly requests: number;
   /** Length of the payload that goes both ways at the end. */
   readonly largeBytes: number;
@@ -32,7 +32,7 @@ export class Work {
   async all({ requests, largeBytes }: WorkOrders): Promise<void> {
     await this.echoes(requests);
     await this.region();
-    await this.counter();
+    await this.counter(Math.min(requests, maxIncrements));
     await this.echo(largeBytes);
     this.report(this);
   }
@@ -64,7 +64,7 @@ export class Work {
   }
 
   /** Each increment must find the one before it; the sum is read back. */
-  async counter(): Promise<void> {
+  async counter(increments: number): Promise<void> {
     if (!this.#hasRegion()) return;
     for (let index = 0; index < increments; index += 1) {
       const before = await this.connection.fetchAdd(0, 1n);

@@ -76,6 +76,11 @@ describe('a scenario against a server that is given', () => {
   });
 });
 
+it('cycles for a time, when told one', async () => {
+  const { clients } = await passes('cycling', '--seconds', '1', '--clients', '1');
+  expect(clients).toBeGreaterThanOrEqual(50 + 10);
+});
+
 describe('a scenario fails', () => {
   it('when the server keeps queue pairs', async () => {
     const args = ['concurrent', '--requests', '5'];
