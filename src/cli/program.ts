@@ -198,6 +198,7 @@ function stress(setExitCode: SetExitCode): Command {
     ['--cycles <n>', 'connections made and closed', 100_000_000],
     ['--seconds <n>', 'how long it goes on', 1_000_000],
     ['--deaths <n>', 'clients that come to a bad end', 1_000_000],
+    ['--slow <n>', 'for a slow machine: limits of time count n times', 100],
   ] as const) {
     command.option(flags, help, integer(1, most));
   }

@@ -25,6 +25,7 @@ const parameterNames: readonly ParameterName[] = [
   'cycles',
   'seconds',
   'deaths',
+  'slow',
 ];
 const nothing: Parameters = {
   clients: 0,
@@ -33,6 +34,7 @@ const nothing: Parameters = {
   cycles: 0,
   seconds: 0,
   deaths: 0,
+  slow: 1,
   seed: 0,
 };
 

@@ -14,6 +14,8 @@ export interface Parameters {
   readonly cycles: number;
   readonly seconds: number;
   readonly deaths: number;
+  /** On a slow machine limits of time count so many times. */
+  readonly slow: number;
   /** Where the randomness starts. */
   readonly seed: number;
 }

@@ -1,7 +1,7 @@
 // The stress scenarios in their short forms, on any device.
 import { describe, expect, it, vi } from 'vitest';
 import { deathKinds } from '../../src/stress/deaths.js';
-import { testDevice } from '../helpers/environment.js';
+import { testDevice, timeScale } from '../helpers/environment.js';
 import { passes, patience } from '../helpers/stress.js';
 
 vi.setConfig(patience);
@@ -51,7 +51,8 @@ describe('a scenario with a server of its own', () => {
   it('chaos: deaths of all kinds disturb nobody and leave nothing', async () => {
     const { deaths, survivors } = forms;
     const options = [...option('deaths', deaths), ...option('clients', survivors)];
-    const { provoked, details } = await passes('chaos', ...options, '--seed', '212');
+    const pace = [...option('slow', timeScale), ...option('seed', 212)];
+    const { provoked, details } = await passes('chaos', ...options, ...pace);
     expect(provoked).toBe(deaths);
     expect(Object.keys(details['deaths'] ?? {}).sort()).toEqual([...deathKinds].sort());
   });

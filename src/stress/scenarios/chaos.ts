@@ -8,13 +8,28 @@ import type { Stage } from '../stage.js';
 
 /** Clients that come and go at a time, besides those that wait for the keepalive to end them. */
 const lanes = 4;
+
+/** Limits of time for a machine at full speed. */
 const keepaliveSec = 3;
-/** A session, and all that it had, is gone so soon after the deadline that applies. */
-const promptMs = 1000;
-/** The server looks three times a period, so it may notice a third of it late. */
-const keepaliveMs = (keepaliveSec * 1000 * 4) / 3;
-/** Until a queue pair has tried again in vain as often as it may. */
-const retriesMs = 30_000;
+const fullSpeed = {
+  /** A session, and all that it had, is gone so soon after the deadline that applies. */
+  promptMs: 1000,
+  /** The server looks three times a period, so it may notice a third of it late. */
+  keepaliveMs: (keepaliveSec * 1000 * 4) / 3,
+  /** Until a queue pair has tried again in vain as often as it may. */
+  retriesMs: 30_000,
+} as const;
+type Limits = Readonly<Record<keyof typeof fullSpeed, number>>;
+
+function limitsOf(slow: number): Limits {
+  const { promptMs, keepaliveMs, retriesMs } = fullSpeed;
+  return {
+    promptMs: promptMs * slow,
+    keepaliveMs: keepaliveMs * slow,
+    retriesMs: retriesMs * slow,
+  };
+}
+
 /** Rest of a survivor between its rounds, which leaves the processors to the others. */
 const restMs = 100;
 
@@ -25,6 +40,7 @@ class Dying {
   constructor(
     private readonly stage: Stage,
     private readonly death: Death,
+    private readonly limits: Limits,
     index: number,
     /** Takes the milliseconds that the server needed to release what has no deadline. */
     private readonly releases: number[],
@@ -59,7 +75,7 @@ class Dying {
     await stage.rest(death.afterMs);
     const ended = stage.account.doom(this.#client.name);
     await stage.remove(this.#client, () => this.#client.kill());
-    await this.#expectEnd(ended, promptMs);
+    await this.#expectEnd(ended, this.limits.promptMs);
   }
 
   /** The server knows of no session; that nothing is left is seen at the end. */
@@ -76,13 +92,13 @@ class Dying {
     const { stage, death } = this;
     const ended = stage.account.doom(this.#client.name);
     await this.#client.call(death.kind === 'tlsCut' ? 'cut' : 'trespass', undefined);
-    await this.#expectEnd(ended, promptMs);
-    later(stage.attempt(() => this.#expectOutcome(retriesMs)).then(() => undefined));
+    await this.#expectEnd(ended, this.limits.promptMs);
+    later(stage.attempt(() => this.#expectOutcome(this.limits.retriesMs)).then(() => undefined));
   }
 
   /** SIGSTOP past the keepalive; then it goes on, and learns that it was given up. */
   async #stopped(): Promise<void> {
-    const { stage, death } = this;
+    const { stage, death, limits } = this;
     await stage.connect(this.#client);
     const ended = stage.account.doom(this.#client.name);
     this.#client.process.kill('SIGSTOP');
@@ -92,11 +108,11 @@ class Dying {
       return stage.remove(this.#client, () => this.#client.kill());
     }
     try {
-      await this.#expectEnd(ended, keepaliveMs + promptMs);
+      await this.#expectEnd(ended, limits.keepaliveMs + limits.promptMs);
     } finally {
       this.#client.process.kill('SIGCONT');
     }
-    await this.#expectOutcome(promptMs + keepaliveMs);
+    await this.#expectOutcome(limits.promptMs + limits.keepaliveMs);
   }
 
   async #expectEnd(ended: Promise<string>, limitMs: number): Promise<void> {
@@ -107,7 +123,7 @@ class Dying {
     if (!(await settlesWithin(ended, limitMs))) {
       throw new Error(`the server still had ${name} ${limitMs} ms after its end`);
     }
-    if (limitMs === promptMs) this.releases.push(performance.now() - since);
+    if (limitMs === this.limits.promptMs) this.releases.push(performance.now() - since);
     const code = await ended;
     if (endsAtServer[death.kind].includes(code)) return;
     throw new Error(`the server says of ${name}: ${code}`);
@@ -130,7 +146,7 @@ class Dying {
 }
 
 /** Brings all deaths about, a few at a time, and resolves when all that follows has been seen. */
-async function dieAll(stage: Stage, deaths: readonly Death[]): Promise<void> {
+async function dieAll(stage: Stage, deaths: readonly Death[], limits: Limits): Promise<void> {
   const rests: Promise<void>[] = [];
   const releases: number[] = [];
   const counts: Record<string, number> = {};
@@ -140,7 +156,7 @@ async function dieAll(stage: Stage, deaths: readonly Death[]): Promise<void> {
     for (const [index, death] of queue) {
       if (!stage.isOpen) return;
       await stage.attempt(() =>
-        new Dying(stage, death, index, releases).happen((rest) => rests.push(rest)),
+        new Dying(stage, death, limits, index, releases).happen((rest) => rests.push(rest)),
       );
       stage.account.provoked += 1;
       counts[death.kind] = (counts[death.kind] ?? 0) + 1;
@@ -157,16 +173,16 @@ async function dieAll(stage: Stage, deaths: readonly Death[]): Promise<void> {
 export const chaos: Scenario = {
   name: 'chaos',
   summary: 'clients die in all ways at random while others work undisturbed',
-  usual: { deaths: 100, clients: 3 },
-  server: () => ({ keepaliveSec }),
-  async play(stage, { clients, deaths, seed }) {
+  usual: { deaths: 100, clients: 3, slow: 1 },
+  server: ({ slow }) => ({ keepaliveSec: keepaliveSec * slow }),
+  async play(stage, { clients, deaths, slow, seed }) {
     stage.note(`seed ${seed}`);
     const survivors = stage.clients(clients);
     await stage.together(survivors, async (client) => {
       await stage.connect(client);
       await client.call('loop', { kind: 'everything', restMs });
     });
-    await dieAll(stage, planDeaths(randomFrom(seed), deaths));
+    await dieAll(stage, planDeaths(randomFrom(seed), deaths), limitsOf(slow));
     await stage.together(survivors, (client) => client.call('stop', undefined));
     if (stage.server === undefined) return;
     // What of the dead is left shows beside the survivors.
