@@ -14,12 +14,12 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe('usage', () => {
-  it.each([[[]], [['serve']], [['ping']], [['run']], [['demo']], [['probe-limits']]])(
+  it.each([[[]], [['serve']], [['ping']], [['run']], [['demo']], [['stress']], [['probe-limits']]])(
     'explains %j with examples',
     async (command) => {
       const { code, stdout } = await verbena([...command, '--help']).ended;
       expect(code).toBe(0);
-      expect(stdout).toMatch(/verbena (demo|serve|ping|run|probe-limits)/);
+      expect(stdout).toMatch(/verbena (demo|serve|ping|run|stress|probe-limits)/);
     },
   );
 
