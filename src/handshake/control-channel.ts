@@ -75,12 +75,18 @@ export class ControlChannel {
    * silence.
    */
   startKeepalive(keepaliveSec: number): void {
+    const betweenMs = (keepaliveSec * 1000) / LOOKS_PER_PERIOD;
+    let dueAt = performance.now() + betweenMs;
     const look = (): void => {
       // Looks are counted, not time: a loop that was blocked has not listened meanwhile.
       this.#silentLooks = this.#heard ? 0 : this.#silentLooks + 1;
       this.#heard = false;
       if (this.#silentLooks < LOOKS_PER_PERIOD) {
         this.send({ type: 'keepalive' });
+        const now = performance.now();
+        // One that was late does not make those after it late, but there is time to listen.
+        dueAt = Math.max(dueAt + betweenMs, now + betweenMs / 2);
+        this.#keepalive = setTimeout(look, dueAt - now);
         return;
       }
       this.#fail(
@@ -90,7 +96,7 @@ export class ControlChannel {
         ),
       );
     };
-    this.#keepalive = setInterval(look, (keepaliveSec * 1000) / LOOKS_PER_PERIOD);
+    this.#keepalive = setTimeout(look, betweenMs);
   }
 
   /** Refuses the peer with the error's code and ends; the listener is not told. */
@@ -161,7 +167,7 @@ export class ControlChannel {
   #finish(): boolean {
     if (this.#ended) return false;
     this.#ended = true;
-    clearInterval(this.#keepalive);
+    clearTimeout(this.#keepalive);
     return true;
   }
 }
