@@ -42,9 +42,11 @@ async function suite(name, body) {
   console.log(`${verdict} ${name}: ${passed} passed, ${failed} failed (${seconds} s)`);
 }
 
+const projects = ['--project', 'unit', '--project', 'integration'];
+
 async function vitest(folder) {
   const report = join(folder, 'vitest.json');
-  const [command, ...args] = vitestCommand(report, 'default');
+  const [command, ...args] = vitestCommand(report, 'default', ...projects);
   const { code } = await run(command, args, { output: 'inherit' });
   return vitestCounts(report, code);
 }

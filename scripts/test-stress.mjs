@@ -1,0 +1,27 @@
+// `npm run test:stress`: the stress scenarios on the soft device, and how each of them can fail.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { buildNative } from './build-native.mjs';
+import { buildTypeScript } from './build-ts.mjs';
+import { main, run } from './lib/run.mjs';
+import { vitestCommand, vitestCounts } from './lib/vitest.mjs';
+import { setup } from './setup.mjs';
+
+await main(async ([option, summary]) => {
+  await setup('test');
+  await buildNative();
+  await buildTypeScript();
+  const folder = mkdtempSync(join(tmpdir(), 'verbena-stress-'));
+  try {
+    const report = join(folder, 'vitest.json');
+    const [command, ...args] = vitestCommand(report, 'default', '--project', 'stress');
+    const { code } = await run(command, args, { output: 'inherit' });
+    const counts = vitestCounts(report, code);
+    if (option === '--summary') writeFileSync(summary, JSON.stringify(counts));
+    console.log(`stress scenarios: ${counts.passed} passed, ${counts.failed} failed`);
+    return counts.failed === 0 ? 0 : 1;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
