@@ -3,7 +3,7 @@
 //   node scripts/test-rxe.mjs [--only PART] [--full] [--summary FILE] [-- VITEST ARGUMENT...]
 //
 //   --only   integration (this suite on rxe0) or interop (the soft device against rxe0)
-//   --full   every combination of interoperation instead of every pair; takes about an hour
+//   --full   every combination of interoperation instead of every pair; takes about ten minutes
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
