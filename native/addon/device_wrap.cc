@@ -2,6 +2,7 @@
 #include "addon/device_wrap.h"
 
 #include <cstdio>
+#include <cstring>
 
 #include "addon/arguments.h"
 #include "addon/poll_group_wrap.h"
@@ -71,6 +72,7 @@ std::vector<DeviceWrap::PropertyDescriptor> DeviceWrap::methods() {
   return {method<&DeviceWrap::query_device>("queryDevice"),
           method<&DeviceWrap::query_port>("queryPort"),
           method<&DeviceWrap::gid_table>("gidTable"),
+          method<&DeviceWrap::counters_page>("countersPage"),
           method<&DeviceWrap::alloc_pd>("allocPd"),
           method<&DeviceWrap::create_poll_group>("createPollGroup"),
           method<&DeviceWrap::set_async_event_handler>("setAsyncEventHandler"),
@@ -143,6 +145,16 @@ Napi::Value DeviceWrap::gid_table(const Napi::CallbackInfo& info) {
     list[list.Length()] = object;
   }
   return list;
+}
+
+Napi::Value DeviceWrap::counters_page(const Napi::CallbackInfo& info) {
+  constexpr size_t kPageBytes = 4096;
+  const void* const page = require_open()->counters_page();
+  if (page == nullptr) return info.Env().Undefined();
+  // A copy: the page goes with the device.
+  Napi::ArrayBuffer copy = Napi::ArrayBuffer::New(info.Env(), kPageBytes);
+  std::memcpy(copy.Data(), page, kPageBytes);
+  return copy;
 }
 
 Napi::Value DeviceWrap::alloc_pd(const Napi::CallbackInfo&) {

@@ -35,6 +35,7 @@ class DeviceWrap : public Wrapped<DeviceWrap, DeviceMaking>, public Closable {
   Napi::Value query_device(const Napi::CallbackInfo& info);
   Napi::Value query_port(const Napi::CallbackInfo& info);
   Napi::Value gid_table(const Napi::CallbackInfo& info);
+  Napi::Value counters_page(const Napi::CallbackInfo& info);
   Napi::Value alloc_pd(const Napi::CallbackInfo& info);
   Napi::Value create_poll_group(const Napi::CallbackInfo& info);
   Napi::Value set_async_event_handler(const Napi::CallbackInfo& info);

@@ -224,6 +224,10 @@ std::vector<ibv_gid_entry> Device::gid_table(uint8_t port) const {
   return table;
 }
 
+const void* Device::counters_page() const {
+  return shared_->library().counters_page(context());
+}
+
 void Device::close() {
   if (shared_ == nullptr) return;
   require_no_children("device " + name(), "protection domains and poll groups");

@@ -48,6 +48,8 @@ class Device : public Parent {
   ibv_port_attr query_port(uint8_t port) const;
   /** Valid entries of the port's table, in order of their index. */
   std::vector<ibv_gid_entry> gid_table(uint8_t port) const;
+  /** The page of counters that our own device keeps while it is open; nullptr for others. */
+  const void* counters_page() const;
 
   /**
    * Gives up this hold; the last one in the process closes the context.

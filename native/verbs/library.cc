@@ -80,6 +80,8 @@ Library::Library(const std::string& path, void* handle) : path_(path) {
   VERBENA_VERBS_FUNCTIONS(VERBENA_RESOLVE)
 #undef VERBENA_RESOLVE
   last_error_ = reinterpret_cast<const char* (*)()>(dlsym(handle, "verbena_soft_last_error"));
+  counters_page_ =
+      reinterpret_cast<const void* (*)(ibv_context*)>(dlsym(handle, "verbena_soft_counters"));
   // child_process forks; without this a parent's write after fork() could move a pinned page away
   // from the device. Costs nothing where the kernel copies pinned pages at fork.
   check("ibv_fork_init", functions_.fork_init());
@@ -88,6 +90,10 @@ Library::Library(const std::string& path, void* handle) : path_(path) {
 std::string Library::last_error() const {
   const char* text = last_error_ != nullptr ? last_error_() : nullptr;
   return text != nullptr ? text : "";
+}
+
+const void* Library::counters_page(ibv_context* context) const {
+  return counters_page_ != nullptr ? counters_page_(context) : nullptr;
 }
 
 }  // namespace verbena::verbs

@@ -63,12 +63,16 @@ class Library {
   /** What the library itself says about this thread's last failure; often empty. */
   std::string last_error() const;
 
+  /** The page of counters that our own device keeps; nullptr where the library has none. */
+  const void* counters_page(ibv_context* context) const;
+
  private:
   Library(const std::string& path, void* handle);
 
   std::string path_;
   Functions functions_;
   const char* (*last_error_)() = nullptr;
+  const void* (*counters_page_)(ibv_context*) = nullptr;
 };
 
 }  // namespace verbena::verbs

@@ -200,6 +200,11 @@ export interface NativeDevice {
   queryDevice(): NativeDeviceAttributes;
   queryPort(port: number): NativePortAttributes;
   gidTable(port: number): NativeGid[];
+  /**
+   * A copy of the soft device's page of counters (docs/soft-device.md), 4096 bytes; undefined of
+   * other devices.
+   */
+  countersPage(): ArrayBuffer | undefined;
   allocPd(): NativeProtectionDomain;
   createPollGroup(options: NativePollGroupOptions): NativePollGroup;
   /**

@@ -18,6 +18,7 @@ import {
   type GidWish,
   type PortChoice,
 } from './addressing.js';
+import { parseCountersPage, readKernelCounters, type DeviceCounters } from './device-counters.js';
 import { BufferPool, type BufferPoolStats } from './buffer-pool.js';
 import { PollGroup } from './poll-group.js';
 import { ResourceRegistry, type ResourceHandle } from './registry.js';
@@ -122,6 +123,14 @@ export class Device {
 
   gidTable(port: number): NativeGid[] {
     return this.native.gidTable(port);
+  }
+
+  /** What the device itself counts, of all its users, under its own names. */
+  async counters(port: number): Promise<DeviceCounters> {
+    const page = this.native.countersPage();
+    return page === undefined
+      ? readKernelCounters(this.name, port)
+      : parseCountersPage(Buffer.from(page));
   }
 
   poolStats(): BufferPoolStats {

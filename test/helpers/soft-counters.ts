@@ -1,14 +1,9 @@
 // Reads the file of counters that the soft device keeps.
 import { readFileSync } from 'node:fs';
+import { parseCountersPage, type DeviceCounters } from '../../src/rdma/device-counters.js';
 
-const NAMES_AT = 2048;
-const VALUE_BYTES = 8;
-
-export type SoftCounters = Readonly<Record<string, number>>;
+export type SoftCounters = DeviceCounters;
 
 export function readSoftCounters(path: string): SoftCounters {
-  const page = readFileSync(path);
-  const names = page.toString('ascii', NAMES_AT, page.indexOf(0, NAMES_AT)).trim().split('\n');
-  const valueAt = (index: number): number => Number(page.readBigUInt64LE(index * VALUE_BYTES));
-  return Object.fromEntries(names.map((name, index) => [name, valueAt(index)]));
+  return parseCountersPage(readFileSync(path));
 }

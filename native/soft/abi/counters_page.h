@@ -19,6 +19,8 @@ class CountersPage {
 
   engine::Counters& operator*() const { return *counters_; }
   engine::Counters* operator->() const { return counters_; }
+  // The whole page, 4096 bytes.
+  const void* data() const { return counters_; }
 
  private:
   int fd_ = -1;  // keeps the file's lock

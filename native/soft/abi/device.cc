@@ -102,3 +102,9 @@ VERBENA_EXPORT int ibv_close_device(ibv_context* handle) {
   delete &Context::of(handle);
   return 0;
 }
+
+// The device's counters as docs/soft-device.md lays them out, 4096 bytes, while the context is
+// open.
+VERBENA_EXPORT const void* verbena_soft_counters(ibv_context* handle) {
+  return Context::of(handle).lane->counters_page();
+}

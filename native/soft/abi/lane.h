@@ -30,6 +30,8 @@ class Lane : private io::Progress {
   const wire::Address& address() const { return socket_->address(); }
   ibv_mtu active_mtu() const { return link_.mtu; }
   uint32_t interface_index() const { return link_.interface_index; }
+  // See CountersPage; for as long as the lane is open.
+  const void* counters_page() const { return counters_.data(); }
 
   // Runs `body(engine)` with the lane locked.
   template <class Body>
