@@ -44,6 +44,13 @@ export const RequestStatus = {
 } as const;
 export const STATUS_APPLICATION = 0x1_0000;
 
+const statusNames = Object.keys(RequestStatus) as (keyof typeof RequestStatus)[];
+
+/** What an `error` answer of this status is called. */
+export function requestStatusName(status: number): keyof typeof RequestStatus | 'application' {
+  return statusNames.find((name) => RequestStatus[name] === status) ?? 'application';
+}
+
 /** A decoded header; one object is reused for all messages of a connection. */
 export interface MessageHeader {
   type: number;

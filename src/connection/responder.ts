@@ -2,6 +2,7 @@
 // each request once.
 import { RequestError, VerbenaError } from '../errors.js';
 import { DeadlineTimer } from './deadline-timer.js';
+import type { DurationHistogram } from './duration-histogram.js';
 import type { Endpoint } from './endpoint.js';
 import {
   MessageType,
@@ -9,6 +10,7 @@ import {
   RequestStatus,
   STATUS_APPLICATION,
   decodeOffer,
+  requestStatusName,
   type MessageHeader,
 } from './header.js';
 import { Rendezvous } from './rendezvous.js';
@@ -28,6 +30,8 @@ export interface ResponderOptions<Session> {
   readonly maxPayloadBytes: number;
   readonly maxResponseBytes: number;
   readonly rendezvousTimeoutMs: number;
+  /** Learns how long each request took, from its arrival to its answer. */
+  readonly durations: DurationHistogram;
   /** A handler threw something that is not a RequestError, or returned what is no response. */
   readonly onHandlerError: (error: unknown) => void;
 }
@@ -111,6 +115,8 @@ export class Responder<Session> {
   /** Large responses that wait for an offer of their own. */
   readonly #waitingResponses: WaitingResponse[] = [];
   #refuseWith: number | undefined;
+  #answered = 0;
+  #answeredMs = 0;
   #idleWaiters: (() => void)[] = [];
 
   constructor(options: ResponderOptions<Session>) {
@@ -131,6 +137,16 @@ export class Responder<Session> {
   /** Requests not answered. */
   get open(): number {
     return this.#open.size;
+  }
+
+  /** Requests that were taken and answered. */
+  get answered(): number {
+    return this.#answered;
+  }
+
+  /** The time that those took together. */
+  get answeredMs(): number {
+    return this.#answeredMs;
   }
 
   onRequest(header: MessageHeader, at: number): void {
@@ -196,8 +212,9 @@ export class Responder<Session> {
   shutdown(reason: VerbenaError): void {
     this.#timer.stop();
     this.#rendezvous.stop();
-    this.#waitingResponses.length = 0;
     const open = [...this.#open.values()];
+    this.#endpoint.stats.requestsAbandoned += open.length + this.#waitingResponses.length;
+    this.#waitingResponses.length = 0;
     this.#open.clear();
     for (const request of open) ServedRequest.abort(request, reason);
     this.#wakeIdle();
@@ -253,8 +270,8 @@ export class Responder<Session> {
       this.#sendError(id, RequestStatus.responseTooLarge, `${payload.length} bytes`);
       return;
     }
-    this.#endpoint.stats.responses++;
     if (payload.length <= this.#endpoint.sender.maxPayloadBytes) {
+      this.#endpoint.stats.responses++;
       this.#endpoint.send(MessageType.response, 0, id, 0, payload);
       return;
     }
@@ -269,6 +286,7 @@ export class Responder<Session> {
       sent++;
       try {
         this.#rendezvous.offer(id, OFFER_IS_RESPONSE, 0, payload);
+        this.#endpoint.stats.responses++;
       } catch (error) {
         this.#options.onHandlerError(error);
         this.#sendError(id, RequestStatus.rendezvousFailed, 'the server has no memory for it');
@@ -295,13 +313,22 @@ export class Responder<Session> {
   }
 
   #sendError(id: number, status: number, text: string): void {
-    this.#endpoint.stats.requestErrors++;
+    const { stats } = this.#endpoint;
+    stats.requestErrors++;
+    stats.errorAnswers[requestStatusName(status)]++;
     const limit = Math.min(MAX_ERROR_TEXT_BYTES, this.#endpoint.sender.maxPayloadBytes);
     const body = text === '' ? undefined : Buffer.from(text).subarray(0, limit);
     this.#endpoint.send(MessageType.error, 0, id, status, body);
   }
 
   #close(id: number): void {
+    const request = this.#open.get(id);
+    if (request === undefined) return;
+    const startedAt = ServedRequest.deadlineOf(request) - this.#options.timeoutMs;
+    const ms = performance.now() - startedAt;
+    this.#options.durations.observe(ms);
+    this.#answered++;
+    this.#answeredMs += ms;
     this.#open.delete(id);
     if (this.#open.size === 0) this.#wakeIdle();
   }

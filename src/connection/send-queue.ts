@@ -43,6 +43,8 @@ export class SendQueue {
   /** Whether the newest SEND was posted with a completion. */
   #isLastSignaled = true;
   #mustSettle = false;
+  /** Whether the last message that wanted a new SEND found no room for it. */
+  #isStalled = false;
 
   constructor(options: SendQueueOptions) {
     this.#options = options;
@@ -132,8 +134,13 @@ export class SendQueue {
   }
 
   #open(): boolean {
-    const { credits } = this.#options;
-    if (credits.available === 0 || this.#taken - this.#retired === this.#slots) return false;
+    const { credits, stats } = this.#options;
+    if (credits.available === 0 || this.#taken - this.#retired === this.#slots) {
+      if (!this.#isStalled) stats.creditStalls++;
+      this.#isStalled = true;
+      return false;
+    }
+    this.#isStalled = false;
     credits.spend();
     return true;
   }

@@ -84,6 +84,7 @@ export type ResourceHandle = number;
 export class ResourceRegistry {
   readonly #entries = new Map<ResourceHandle, Entry>();
   readonly #byOwner = new Map<string, Set<Entry>>();
+  readonly #counts = { qp: 0, cq: 0, mr: 0, pd: 0, pollGroup: 0, device: 0 };
   #nextId = 1;
   #bytes = 0;
 
@@ -114,6 +115,7 @@ export class ResourceRegistry {
     if (owned === undefined) this.#byOwner.set(owner, new Set([entry]));
     else owned.add(entry);
     this.#bytes += bytes;
+    this.#counts[kind]++;
     return id;
   }
 
@@ -164,16 +166,7 @@ export class ResourceRegistry {
 
   /** Number of open objects of each kind. */
   counts(): Record<ResourceKind, number> {
-    const counts: Record<ResourceKind, number> = {
-      qp: 0,
-      cq: 0,
-      mr: 0,
-      pd: 0,
-      pollGroup: 0,
-      device: 0,
-    };
-    for (const entry of this.#entries.values()) counts[entry.kind]++;
-    return counts;
+    return { ...this.#counts };
   }
 
   /** Every open object, oldest first. */
@@ -182,22 +175,20 @@ export class ResourceRegistry {
     return [...this.#entries.values()].map((entry) => recordOf(entry, now));
   }
 
-  /** What `snapshot` has, by owner and by what was made from what. */
-  tree(): OwnerNode[] {
+  /** What `snapshot` has of some owners (default: of all), by what was made from what. */
+  tree(owners: readonly string[] = this.owners()): OwnerNode[] {
     const now = Date.now();
-    return [...this.#byOwner].map(([owner, entries]) => ({
-      owner,
-      bytes: [...entries].reduce((sum, { bytes }) => sum + bytes, 0),
-      objects: nodesUnder(
-        undefined,
-        [...entries].map((entry) => recordOf(entry, now)),
-      ),
-    }));
+    return owners.map((owner) => {
+      const records = [...(this.#byOwner.get(owner) ?? [])].map((entry) => recordOf(entry, now));
+      const bytes = records.reduce((sum, record) => sum + record.bytes, 0);
+      return { owner, bytes, objects: nodesUnder(undefined, records) };
+    });
   }
 
   #forget(entry: Entry): void {
     this.#entries.delete(entry.id);
     this.#bytes -= entry.bytes;
+    this.#counts[entry.kind]--;
     const owned = this.#byOwner.get(entry.owner);
     owned?.delete(entry);
     if (owned?.size === 0) this.#byOwner.delete(entry.owner);

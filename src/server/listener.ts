@@ -18,6 +18,7 @@ export class PendingSocket {
   readonly #raw: Socket;
   readonly #forget: () => void;
   readonly #timer: NodeJS.Timeout;
+  readonly #acceptedAt = performance.now();
   /** Called instead of destroying the socket silently when the deadline passes. */
   onDeadline: (() => void) | undefined;
 
@@ -26,6 +27,11 @@ export class PendingSocket {
     this.#forget = forget;
     this.#timer = setTimeout(() => this.#expire(), timeoutMs);
     raw.once('close', () => this.done());
+  }
+
+  /** Milliseconds since the TCP connection was accepted. */
+  get ageMs(): number {
+    return performance.now() - this.#acceptedAt;
   }
 
   /** The set-up is over, well or not. Idempotent. */
@@ -55,6 +61,7 @@ export class Listener {
   readonly #server: TlsServer;
   readonly #options: ListenerOptions;
   readonly #pending = new Map<string, PendingSocket>();
+  #turnedAway = 0;
 
   /** Throws ERR_VERBENA_TLS when certificate or key are unusable. */
   constructor(options: ListenerOptions) {
@@ -81,6 +88,11 @@ export class Listener {
   /** Sockets whose set-up is not finished. */
   get pending(): number {
     return this.#pending.size;
+  }
+
+  /** Sockets closed at once because too many were in their set-up. */
+  get turnedAway(): number {
+    return this.#turnedAway;
   }
 
   address(): AddressInfo {
@@ -121,7 +133,9 @@ export class Listener {
     const { maxPending, handshakeTimeoutMs } = this.#options;
     // An error of the raw socket is reported through its TLS socket as well.
     raw.on('error', () => undefined);
-    if (this.#pending.size >= maxPending || raw.remotePort === undefined) {
+    const isFull = this.#pending.size >= maxPending;
+    if (isFull) this.#turnedAway++;
+    if (isFull || raw.remotePort === undefined) {
       raw.destroy();
       return;
     }
@@ -144,7 +158,8 @@ const listenHints: Readonly<Record<string, string>> = {
   ENOTFOUND: 'the name cannot be resolved; give an address',
 };
 
-function listenError(cause: Error, host: string, port: number): VerbenaError {
+/** What to do about a port that cannot be had. */
+export function listenError(cause: Error, host: string, port: number): VerbenaError {
   const hint = listenHints[codeOf(cause) ?? ''] ?? messageOf(cause);
   return new VerbenaError('ERR_VERBENA_LISTEN', `cannot listen on ${host} port ${port}: ${hint}`, {
     cause,

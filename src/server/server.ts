@@ -3,23 +3,23 @@ import { EventEmitter } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { ringsBytes } from '../connection/endpoint.js';
-import { newTrafficStats, type TrafficStats } from '../connection/traffic-stats.js';
+import { DurationHistogram } from '../connection/duration-histogram.js';
+import { newTrafficStats } from '../connection/traffic-stats.js';
 import { numberOption } from '../connection/option-checks.js';
 import { within } from '../connection/within.js';
 import { VerbenaError, cleanupError, messageOf, toVerbenaError } from '../errors.js';
 import { PsnSet, drawPsn } from '../handshake/psn.js';
 import { serverTlsOptions } from '../handshake/tls.js';
-import type { NativePollGroupStats } from '../native/addon.js';
 import { gidText, type GidChoice, type PortChoice } from '../rdma/addressing.js';
-import type { BufferPoolStats } from '../rdma/buffer-pool.js';
+import type { DeviceCounters } from '../rdma/device-counters.js';
 import { acquireDevice, type Device, type DeviceLease } from '../rdma/device.js';
-import type { OwnerNode, ResourceRecord } from '../rdma/registry.js';
 import { readSystemLimits } from '../rdma/system-limits.js';
 import { capacityOf, type Capacity } from './capacity.js';
 import { Listener, type PendingSocket } from './listener.js';
 import { resolveServerOptions, type ResolvedServerOptions, type ServerOptions } from './options.js';
 import { ServerSession, drainingError, type Session, type SessionHost } from './session.js';
 import { SlotMap } from './slot-map.js';
+import type { ServerSnapshot, ServerState, ServerStats } from './views.js';
 
 const MAX_DRAIN_MS = 86_400_000;
 
@@ -34,49 +34,9 @@ export interface ServerEvents {
   requestError: [session: Session, error: unknown];
   /** The server itself has a problem: the listening socket failed, or a clean-up step did. */
   error: [error: VerbenaError];
+  /** Everything is released; the server is of no more use. */
+  close: [];
 }
-
-export interface ServerSnapshot {
-  readonly device: string;
-  /** Port of the device, the address that clients of any family are first offered, and why that. */
-  readonly port: number;
-  readonly gid: { readonly index: number; readonly address: string; readonly reason: string };
-  readonly state: ServerState;
-  /** Clients that configuration, device and system allow, and each of their limits. */
-  readonly capacity: Capacity;
-  readonly sessions: readonly SessionSnapshot[];
-  /** Sockets whose set-up is not finished. */
-  readonly pendingHandshakes: number;
-  /** Every native object of this process's device, of this server or others. */
-  readonly resources: readonly ResourceRecord[];
-  /** The same by owner, with what was made from what. */
-  readonly tree: readonly OwnerNode[];
-  readonly registeredBytes: number;
-  readonly pool: BufferPoolStats;
-}
-
-export interface SessionSnapshot {
-  readonly id: number;
-  readonly name: string;
-  readonly remoteAddress: string;
-  readonly qpn: number;
-  readonly localPsn: number;
-  readonly remotePsn: number;
-  readonly isOpen: boolean;
-  readonly requestsInWork: number;
-}
-
-export interface ServerStats {
-  /** Set-ups that succeeded, and that failed by code. */
-  readonly accepted: number;
-  readonly refused: Readonly<Record<string, number>>;
-  /** Sessions ended, by the code of the reason. */
-  readonly ended: Readonly<Record<string, number>>;
-  readonly traffic: Readonly<TrafficStats>;
-  readonly pollGroup: NativePollGroupStats | undefined;
-}
-
-export type ServerState = 'listening' | 'draining' | 'closing' | 'closed';
 
 /** A running server; see `createServer`. */
 export interface Server extends EventEmitter<ServerEvents>, AsyncDisposable {
@@ -91,8 +51,13 @@ export interface Server extends EventEmitter<ServerEvents>, AsyncDisposable {
   sessions(): Session[];
   /** What exists now: sessions and every native object. */
   snapshot(): ServerSnapshot;
-  /** What happened so far. */
+  /** What happened so far, in numbers. */
   stats(): ServerStats;
+  /**
+   * What the device counts itself, of all its users in this process (the soft device) or on this
+   * machine, under its own names. Empty once the server is closed.
+   */
+  deviceCounters(): Promise<DeviceCounters>;
   /**
    * Refuses new clients, asks those connected to finish and leave, and closes those that do not
    * within `timeoutMs` (default: `drainTimeoutMs`). Resolves when no session is left. The server
@@ -137,6 +102,8 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
   readonly #sessions = new Set<ServerSession>();
   readonly #refused: Record<string, number> = {};
   readonly #ended: Record<string, number> = {};
+  readonly #queuePairFailures: Record<string, number> = {};
+  readonly #handshakes = new DurationHistogram();
   readonly #failures: unknown[] = [];
   #accepted = 0;
   #state: ServerState = 'listening';
@@ -220,7 +187,11 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
         localPsn: session.localPsn,
         remotePsn: session.remotePsn,
         isOpen: session.isOpen,
+        connectedAtMs: session.connectedAtMs,
         requestsInWork: session.requestsInWork,
+        requestsAnswered: session.requestsAnswered,
+        requestTimeMs: session.requestTimeMs,
+        owner: session.owner,
       })),
       pendingHandshakes: this.#listener.pending,
       resources: registry.snapshot(),
@@ -231,13 +202,29 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
   }
 
   stats(): ServerStats {
+    const { registry } = this.#device;
+    const { traffic, requestDurations } = this.#host;
     return {
+      state: this.#state,
+      connections: this.#sessions.size,
+      pendingHandshakes: this.#listener.pending,
+      resources: registry.counts(),
+      registeredBytes: registry.bytes,
+      pool: this.#device.poolStats(),
       accepted: this.#accepted,
       refused: { ...this.#refused },
+      turnedAway: this.#listener.turnedAway,
+      handshakeDurations: this.#handshakes.durations(),
+      requestDurations: requestDurations.durations(),
+      queuePairFailures: { ...this.#queuePairFailures },
       ended: { ...this.#ended },
-      traffic: { ...this.#host.traffic },
+      traffic: { ...traffic, errorAnswers: { ...traffic.errorAnswers } },
       pollGroup: this.#state === 'closed' ? undefined : this.#device.group.stats(),
     };
+  }
+
+  async deviceCounters(): Promise<DeviceCounters> {
+    return this.#state === 'closed' ? {} : this.#device.counters(this.#host.port.port);
   }
 
   async drain(timeoutMs = this.#options.drainTimeoutMs): Promise<void> {
@@ -270,6 +257,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
     await listenerClosed;
     this.#failures.push(...this.#lease.release());
     this.#state = 'closed';
+    this.emit('close');
     const failure = cleanupError('closing the server', this.#failures);
     if (failure !== undefined) throw failure;
   }
@@ -284,9 +272,12 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
       slots: new SlotMap(this.capacity.clients),
       psns,
       traffic: newTrafficStats(),
+      requestDurations: new DurationHistogram(),
       get isDraining() {
         return isDraining();
       },
+      onQueuePairFailed: ({ wcStatus, code }) =>
+        increment(this.#queuePairFailures, wcStatus ?? code),
       onSessionReady: (session) => this.#onReady(session),
       onSetupFailed: (session, error, failures) => {
         this.#onCleanedUp(failures);
@@ -304,7 +295,10 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
   }
 
   #onSecure(socket: TLSSocket, pending: PendingSocket): void {
-    const session = new ServerSession(this.#host, socket, () => pending.done());
+    const session = new ServerSession(this.#host, socket, (isReady) => {
+      if (isReady) this.#handshakes.observe(pending.ageMs);
+      pending.done();
+    });
     this.#pending.add(session);
     pending.onDeadline = () => {
       const { handshakeTimeoutMs } = this.#options;

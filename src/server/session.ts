@@ -2,6 +2,7 @@
 // whatever ends it.
 import { EventEmitter } from 'node:events';
 import type { PeerCertificate, TLSSocket } from 'node:tls';
+import type { DurationHistogram } from '../connection/duration-histogram.js';
 import type { EndpointUser } from '../connection/endpoint.js';
 import { MessageType, type MessageHeader } from '../connection/header.js';
 import { Responder } from '../connection/responder.js';
@@ -13,6 +14,7 @@ import { ControlSession, type SessionHooks } from '../handshake/control-session.
 import type { ControlMessage, Hello, Welcome } from '../handshake/messages.js';
 import { exportProofKey, makeProof, proofMatches } from '../handshake/proof.js';
 import { checkAlpn } from '../handshake/tls.js';
+import type { OwnerNode } from '../rdma/registry.js';
 import {
   familiesOf,
   openSessionResources,
@@ -54,13 +56,20 @@ export interface Session extends EventEmitter<SessionEvents> {
   readonly isOpen: boolean;
   /** The client's certificate, verified by TLS; undefined unless the server has `requestCert`. */
   readonly certificate: PeerCertificate | undefined;
+  /** When the set-up was finished, in milliseconds since the epoch. */
+  readonly connectedAtMs: number;
   /** Requests whose handler has not answered. */
   readonly requestsInWork: number;
+  /** Requests taken and answered so far, and the time that they took together. */
+  readonly requestsAnswered: number;
+  readonly requestTimeMs: number;
   /**
    * What the client writes and reads with one-sided operations: plain memory without locks. Empty
    * when the session has no region.
    */
   readonly region: Uint8Array;
+  /** Its native objects, by what was made from what. */
+  resources(): OwnerNode;
   /**
    * Finishes requests in work, closes in order; resolves when everything of the session is
    * released.
@@ -71,6 +80,9 @@ export interface Session extends EventEmitter<SessionEvents> {
 /** What a session needs of its server. */
 export interface SessionHost extends ServerResources<ServerSession> {
   readonly isDraining: boolean;
+  readonly requestDurations: DurationHistogram;
+  /** A queue pair broke, during the set-up or later. */
+  onQueuePairFailed(error: VerbenaError): void;
   onSessionReady(session: ServerSession): void;
   /** The set-up failed; everything of it is undone, except for `failures`. */
   onSetupFailed(session: ServerSession, error: VerbenaError, failures: unknown[]): void;
@@ -103,15 +115,16 @@ export class ServerSession
   readonly #channel: ControlChannel;
   readonly #certificate: PeerCertificate | undefined;
   readonly #undo = new UndoStack();
-  readonly #onSetupOver: () => void;
+  readonly #onSetupOver: (isReady: boolean) => void;
   #isSetupOver = false;
+  #connectedAtMs = 0;
   #agreement: Agreement | undefined;
   #exchange: Exchange | undefined;
   #responder: Responder<Session> | undefined;
   #control: ControlSession | undefined;
 
   /** `onSetupOver` is called once, when the session is ready or has failed. */
-  constructor(host: SessionHost, socket: TLSSocket, onSetupOver: () => void) {
+  constructor(host: SessionHost, socket: TLSSocket, onSetupOver: (isReady: boolean) => void) {
     super();
     this.#host = host;
     this.#socket = socket;
@@ -151,6 +164,23 @@ export class ServerSession
     return this.#agreement?.resources.endpoint.qp.qpn ?? 0;
   }
 
+  /** Of its native objects in the registry. */
+  get owner(): string {
+    return this.#agreement?.resources.endpoint.qp.owner ?? '';
+  }
+
+  get requestsAnswered(): number {
+    return this.#responder?.answered ?? 0;
+  }
+
+  get requestTimeMs(): number {
+    return this.#responder?.answeredMs ?? 0;
+  }
+
+  get connectedAtMs(): number {
+    return this.#connectedAtMs;
+  }
+
   get isOpen(): boolean {
     return this.#control?.isOpen ?? false;
   }
@@ -167,6 +197,11 @@ export class ServerSession
     const { region, endpoint } = this.#agreement?.resources ?? {};
     if (region === undefined || endpoint === undefined) return new Uint8Array(0);
     return endpoint.qp.exposeToUser(region);
+  }
+
+  resources(): OwnerNode {
+    const [tree] = this.#host.device.registry.tree([this.owner]);
+    return tree as OwnerNode;
   }
 
   async close(): Promise<void> {
@@ -222,7 +257,7 @@ export class ServerSession
 
   onControlEnd(error: VerbenaError): void {
     if (this.#isSetupOver) return;
-    this.#setupIsOver();
+    this.#setupIsOver(false);
     void this.#undo.run().then((failures) => this.#host.onSetupFailed(this, error, failures));
   }
 
@@ -272,6 +307,7 @@ export class ServerSession
   }
 
   onFailure(error: VerbenaError): void {
+    this.#host.onQueuePairFailed(error);
     if (this.#control === undefined) this.failSetup(error);
     else this.#control.queuePairFailed(error);
   }
@@ -310,9 +346,10 @@ export class ServerSession
       maxPayloadBytes: options.maxPayloadBytes,
       maxResponseBytes: hello.maxPayloadBytes,
       rendezvousTimeoutMs: options.rendezvousTimeoutMs,
+      durations: this.#host.requestDurations,
       onHandlerError: (error) => this.#host.onHandlerError(this, error),
     });
-    this.#setupIsOver();
+    this.#setupIsOver(true);
     this.#control = new ControlSession(this.#channel, this, {
       keepaliveSec: welcome.keepaliveSec,
       closeTimeoutMs: options.closeTimeoutMs,
@@ -327,9 +364,10 @@ export class ServerSession
     this.#host.onSessionReady(this);
   }
 
-  #setupIsOver(): void {
+  #setupIsOver(isReady: boolean): void {
     this.#isSetupOver = true;
-    this.#onSetupOver();
+    this.#connectedAtMs = Date.now();
+    this.#onSetupOver(isReady);
   }
 
   // SessionHooks: the life after the set-up.
