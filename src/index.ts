@@ -1,14 +1,12 @@
 // The public API of Verbena: a server, a client, and what they are described with.
 export { createServer } from './server/server.js';
-export type {
-  Server,
-  ServerEvents,
-  ServerSnapshot,
-  ServerState,
-  ServerStats,
-  SessionSnapshot,
-} from './server/server.js';
+export type { Server, ServerEvents } from './server/server.js';
+export type { ServerSnapshot, ServerState, ServerStats, SessionSnapshot } from './server/views.js';
 export type { ServerOptions } from './server/options.js';
+export { startAdmin } from './admin/start-admin.js';
+export type { AdminOptions, AdminServer } from './admin/admin-server.js';
+export { createMetrics } from './metrics/create-metrics.js';
+export type { Metrics } from './metrics/metrics.js';
 export { probeLimits } from './server/probe-limits.js';
 export type { ProbedLimit, ProbeOptions, ProbeResult } from './server/probe-limits.js';
 export type { Capacity, CapacityLimit } from './server/capacity.js';
@@ -28,8 +26,10 @@ export type { RequestOptions } from './connection/requester.js';
 export { RequestError, VerbenaError, errorCodes } from './errors.js';
 export type { VerbenaErrorCode, VerbenaErrorOptions } from './errors.js';
 
-export type { TrafficStats } from './connection/traffic-stats.js';
+export type { Durations } from './connection/duration-histogram.js';
+export type { ErrorAnswerKind, TrafficStats } from './connection/traffic-stats.js';
 export type { Pem } from './handshake/tls.js';
 export type { BufferPoolStats } from './rdma/buffer-pool.js';
+export type { DeviceCounters } from './rdma/device-counters.js';
 export type { DeviceOptions } from './rdma/device.js';
 export type { OwnerNode, ResourceKind, ResourceNode, ResourceRecord } from './rdma/registry.js';

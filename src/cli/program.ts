@@ -1,7 +1,7 @@
 // The commands of `verbena` with their options, help and examples; their code is loaded on use.
-import { readFileSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { flagOf, serveSettings, type Setting } from '../config/settings.js';
+import { packageVersion } from '../native/package.js';
 import { scenarios } from '../stress/scenarios/index.js';
 import type { DemoCommandOptions } from './demo/command.js';
 import type { PingOptions } from './ping-command.js';
@@ -11,12 +11,6 @@ import type { StressOptions } from './stress-command.js';
 
 /** Where a command leaves its exit code. */
 export type SetExitCode = (code: number) => void;
-
-function version(): string {
-  const path = new URL('../../package.json', import.meta.url);
-  const { version } = JSON.parse(readFileSync(path, 'utf8')) as { version: string };
-  return version;
-}
 
 /** A parser for whole numbers between two limits. */
 function integer(min: number, max: number): (text: string) => number {
@@ -216,7 +210,7 @@ function stress(setExitCode: SetExitCode): Command {
 export function createProgram(setExitCode: SetExitCode): Command {
   const program = new Command('verbena')
     .description('An RDMA server for Node.js, with a RoCEv2 device of its own.')
-    .version(version())
+    .version(packageVersion())
     .enablePositionalOptions()
     .exitOverride()
     .showHelpAfterError('Run with --help for the options and examples.')

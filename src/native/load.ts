@@ -2,18 +2,15 @@
 // lies.
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { VerbenaError, messageOf } from '../errors.js';
 import type { NativeAddon } from './addon.js';
+import { packageRoot } from './package.js';
 
 const SOFT_LIBRARY = 'libverbena-soft.so';
 
 /** The name of the verbs library for hardware and soft-RoCE, resolved by the dynamic linker. */
 export const HARDWARE_LIBRARY = 'libibverbs.so.1';
-
-// The same file runs from src/ (tests) and dist/: both lie one level below the package's root.
-const packageRoot = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
 let addon: NativeAddon | undefined;
 

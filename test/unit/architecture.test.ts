@@ -19,11 +19,13 @@ const read = (path: string): string => readFileSync(join(root, path), 'utf8');
 
 /** Folder of src/ → folders it may import from, besides itself. `.` is a file directly in src/. */
 const typescriptRules: Rule = {
-  '.': ['server', 'client', 'connection', 'handshake', 'rdma', 'native'],
+  '.': ['server', 'client', 'admin', 'metrics', 'connection', 'handshake', 'rdma', 'native'],
   cli: ['.', 'config', 'native', 'processes', 'stress'],
   stress: ['.', 'client', 'connection', 'handshake', 'rdma', 'native', 'processes'],
   processes: ['.', 'native'],
   config: ['.'],
+  admin: ['.', 'metrics', 'server', 'connection', 'rdma', 'native'],
+  metrics: ['.', 'server', 'connection', 'rdma', 'native'],
   server: ['.', 'connection', 'handshake', 'rdma', 'native'],
   client: ['.', 'connection', 'handshake', 'rdma', 'native'],
   connection: ['.', 'rdma', 'native'],
