@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { pino, type Logger } from 'pino';
 import { ConfigProblem, serveConfig, type ServeConfig } from '../config/schema.js';
-import { createServer, type Server } from '../index.js';
+import { createServer, startAdmin, type Server } from '../index.js';
 import { devCertificateIn } from './dev-certificate.js';
 import { CliFailure, ExitCode } from './failure.js';
 
@@ -103,10 +103,25 @@ function logEvents(server: Server, log: Logger): void {
   server.on('error', (error) => log.error({ code: error.code }, error.message));
 }
 
+/** Opens the admin port, if one is wanted; a server without it would not be what was asked for. */
+async function openAdmin(
+  server: Server,
+  { adminPort: port, adminHost: host }: Pick<ServeConfig, 'adminPort' | 'adminHost'>,
+): Promise<void> {
+  if (port === undefined) return;
+  try {
+    const { url } = await startAdmin(server, { port, host });
+    process.stdout.write(`verbena: status page and metrics on ${url}\n`);
+  } catch (error) {
+    await server.close();
+    throw error;
+  }
+}
+
 /** Serves until told to stop; resolves with the exit code once everything is released. */
 export async function serveCommand(flags: Readonly<Record<string, string>>): Promise<number> {
   const config = await readConfig(flags);
-  const { softAddr, cert, key, devCert, logLevel, ...options } = config;
+  const { softAddr, cert, key, devCert, logLevel, adminPort, adminHost, ...options } = config;
   // Written synchronously: what is logged before a crash is there to be read.
   const log = pino({ level: logLevel }, pino.destination({ dest: 2, sync: true }));
   const server = await createServer({
@@ -116,6 +131,7 @@ export async function serveCommand(flags: Readonly<Record<string, string>>): Pro
     handler: ({ payload }) => payload,
   });
   logEvents(server, log);
+  await openAdmin(server, { adminPort, adminHost });
   const stopped = stopSignal(log);
   const { address, port, family } = server.address();
   const where = family === 'IPv6' ? `[${address}]:${port}` : `${address}:${port}`;

@@ -18,6 +18,8 @@ export interface ServeConfig {
   readonly requestTimeoutMs: number;
   readonly keepaliveSec: number;
   readonly drainTimeoutMs: number;
+  readonly adminPort?: number | undefined;
+  readonly adminHost: string;
   readonly logLevel: (typeof logLevels)[number];
 }
 

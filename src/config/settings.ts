@@ -130,6 +130,19 @@ export const serveSettings = [
     help: 'how long clients may finish their work after SIGTERM',
   },
   {
+    key: 'adminPort',
+    kind: 'port',
+    env: 'VERBENA_ADMIN_PORT',
+    help: 'TCP port of the status page and /metrics, off unless set; 0 takes a free one',
+  },
+  {
+    key: 'adminHost',
+    kind: 'text',
+    env: 'VERBENA_ADMIN_HOST',
+    default: '127.0.0.1',
+    help: 'address of the admin port; whoever reaches it sees the names of all clients',
+  },
+  {
     key: 'logLevel',
     kind: 'logLevel',
     env: 'VERBENA_LOG_LEVEL',

@@ -58,6 +58,29 @@ describe('serve', () => {
   });
 });
 
+describe('serve --admin-port', () => {
+  it('says where it is, serves metrics there, and is gone with the server', async () => {
+    await using server = verbena([...serve(), '--admin-port', '0']);
+    await listening(server);
+    const [, url = ''] = await server.waitFor(/status page and metrics on (http\S+)/);
+    const metrics = await fetch(new URL('/metrics', url));
+    expect(await metrics.text()).toContain('verbena_connections_active 0');
+    server.child.kill('SIGTERM');
+    expect((await server.ended).code).toBe(0);
+    await expect(fetch(url)).rejects.toThrow();
+  });
+
+  it('is off unless asked for, and its failure ends the server with the fix', async () => {
+    await using server = verbena(serve());
+    const address = await listening(server);
+    expect(server.stdout).not.toContain('http');
+    const port = address.split(':').at(-1) ?? '';
+    const second = await verbena([...serve(), '--admin-port', port]).ended;
+    expect(second.code).toBe(1);
+    expectOneLine(second, /another server uses it.*--admin-port/);
+  });
+});
+
 describe('ping', () => {
   it('prints each request and a summary, or one JSON document', async () => {
     await using server = verbena(serve());

@@ -16,7 +16,7 @@ function problemOf(body: () => unknown): ConfigProblem {
 }
 
 describe('serveConfig', () => {
-  it('has a default for all but the paths and the soft address', () => {
+  it('has a default for all but the paths, the soft address and the admin port', () => {
     expect(serveConfig(none)).toEqual({
       device: 'auto',
       host: '127.0.0.1',
@@ -28,6 +28,7 @@ describe('serveConfig', () => {
       requestTimeoutMs: 5000,
       keepaliveSec: 60,
       drainTimeoutMs: 10_000,
+      adminHost: '127.0.0.1',
       logLevel: 'info',
     });
   });

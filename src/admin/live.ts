@@ -1,0 +1,159 @@
+// What the status page shows every second, sent as server-sent events to a bounded number of pages.
+import type { ServerResponse } from 'node:http';
+import type { OwnerNode } from '../rdma/registry.js';
+import type { Server } from '../server/server.js';
+import type { ServerState, ServerStats } from '../server/views.js';
+import { History, SAMPLE_INTERVAL_MS, type Sample } from './history.js';
+import { listeningAt, type StatusDocument } from './status.js';
+
+const MAX_PAGES = 16;
+/** Clients that a page shows: those with most requests in the last second. */
+const MAX_CLIENTS = 50;
+/** A page that is so far behind does not read, and is let go. */
+const MAX_BUFFERED_BYTES = 4 * 2 ** 20;
+
+/** One client on the page. */
+export interface LiveClient {
+  readonly id: number;
+  readonly name: string;
+  readonly remoteAddress: string;
+  readonly state: 'open' | 'closing';
+  readonly connectedAtMs: number;
+  readonly qpn: number;
+  readonly requestsInWork: number;
+  readonly requestsPerSecond: number;
+  /** Mean time of the requests answered in the last second; null when there were none. */
+  readonly meanMs: number | null;
+  readonly resources: OwnerNode;
+}
+
+export interface LiveUpdate {
+  readonly sample: Sample;
+  readonly state: ServerState;
+  readonly device: string;
+  readonly listening: StatusDocument['listening'];
+  readonly capacity: { readonly clients: number; readonly limitedBy: string };
+  readonly accepted: number;
+  readonly refused: Readonly<Record<string, number>>;
+  readonly ended: Readonly<Record<string, number>>;
+  readonly requests: number;
+  readonly requestsInWork: number;
+  readonly pendingHandshakes: number;
+  readonly objects: ServerStats['resources'];
+  readonly registeredBytes: number;
+  readonly uptimeSeconds: number;
+  readonly clientsTotal: number;
+  readonly clients: readonly LiveClient[];
+}
+
+interface Activity {
+  readonly answered: number;
+  readonly timeMs: number;
+}
+
+export class Live {
+  readonly #server: Server;
+  readonly #history: History;
+  readonly #pages = new Set<ServerResponse>();
+  readonly #timer: NodeJS.Timeout;
+  /** What each client had done at the last update; kept while somebody looks. */
+  #activity = new Map<number, Activity>();
+  #lastUpdateAt = performance.now();
+
+  constructor(server: Server) {
+    this.#server = server;
+    this.#history = new History(() => server.stats());
+    this.#timer = setInterval(() => this.#tick(), SAMPLE_INTERVAL_MS);
+    this.#timer.unref();
+  }
+
+  /** Sends the last minutes, then an update every second; false when too many pages are open. */
+  add(page: ServerResponse): boolean {
+    if (this.#pages.size >= MAX_PAGES) return false;
+    this.#pages.add(page);
+    page.once('close', () => this.#pages.delete(page));
+    page.write('retry: 2000\n');
+    this.#send(page, 'history', this.#history.samples);
+    return true;
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    for (const page of this.#pages) page.end();
+  }
+
+  #tick(): void {
+    const sample = this.#history.take();
+    if (this.#pages.size === 0) {
+      this.#activity.clear();
+      this.#lastUpdateAt = performance.now();
+      return;
+    }
+    const update = this.#update(sample);
+    for (const page of this.#pages) this.#send(page, 'update', update);
+  }
+
+  #send(page: ServerResponse, event: string, data: unknown): void {
+    if (page.writableLength > MAX_BUFFERED_BYTES) page.destroy();
+    else page.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
+  }
+
+  #update(sample: Sample): LiveUpdate {
+    const server = this.#server;
+    const stats = server.stats();
+    const { traffic } = stats;
+    const { clients, limitedBy } = server.capacity;
+    const shown = this.#clients();
+    return {
+      sample,
+      state: stats.state,
+      device: server.deviceName,
+      listening: listeningAt(server),
+      capacity: { clients, limitedBy },
+      accepted: stats.accepted,
+      refused: stats.refused,
+      ended: stats.ended,
+      requests: traffic.requests,
+      requestsInWork: shown.inWork,
+      pendingHandshakes: stats.pendingHandshakes,
+      objects: stats.resources,
+      registeredBytes: stats.registeredBytes,
+      uptimeSeconds: process.uptime(),
+      clientsTotal: stats.connections,
+      clients: shown.clients,
+    };
+  }
+
+  #clients(): { readonly clients: LiveClient[]; readonly inWork: number } {
+    const now = performance.now();
+    const seconds = Math.max(now - this.#lastUpdateAt, 1) / 1000;
+    const activity = new Map<number, Activity>();
+    let inWork = 0;
+    const busy = this.#server.sessions().map((session) => {
+      const { id, requestsAnswered: answered, requestTimeMs: timeMs } = session;
+      const before = this.#activity.get(id) ?? { answered, timeMs };
+      activity.set(id, { answered, timeMs });
+      inWork += session.requestsInWork;
+      return { session, count: answered - before.answered, timeMs: timeMs - before.timeMs };
+    });
+    this.#activity = activity;
+    this.#lastUpdateAt = now;
+    busy.sort((a, b) => b.count - a.count || a.session.id - b.session.id);
+    const clients = busy.slice(0, MAX_CLIENTS).map(({ session, count, timeMs }): LiveClient => {
+      const { id, name, remoteAddress, connectedAtMs, qpn, requestsInWork } = session;
+      return {
+        id,
+        name,
+        remoteAddress,
+        state: session.isOpen ? 'open' : 'closing',
+        connectedAtMs,
+        qpn,
+        requestsInWork,
+        requestsPerSecond: count / seconds,
+        meanMs: count === 0 ? null : timeMs / count,
+        resources: session.resources(),
+      };
+    });
+    return { clients, inWork };
+  }
+}
