@@ -1,6 +1,9 @@
 // How the transport recovers from loss, duplication, reordering and a receiver that is not ready.
 #include <gtest/gtest.h>
 
+#include <cerrno>
+#include <memory>
+
 #include "soft/wire/syndrome.h"
 #include "support/simulated_pair.h"
 
@@ -156,6 +159,88 @@ TEST(Recovery, RepeatedReadsDoNotCountAsOutstanding) {
   EXPECT_EQ(pair.qp_b->state, IBV_QPS_RTS);
   ask(8);
   EXPECT_EQ(pair.b.counters.invalid_request_naks_sent, 1U) << "the limit still holds";
+}
+
+// Each missing packet of a burst draws its NAK; while a response is missing before it, that is one
+// loss and not many.
+TEST(Recovery, TheNaksOfABurstDoNotUseUpTheRetries) {
+  Pair pair({.retry_count = 3});
+  Buffer local(pair.a, Pair::kPd, 64, kLocal);
+  Buffer remote(pair.b, Pair::kPd, 64, kRemote);
+  pair.network.filter = [](const Frame&) { return false; };
+  pair.post_send(IBV_WR_RDMA_READ, 1, {local.sge(0, 8)}, to_remote(remote));
+  for (uint64_t id = 2; id < 12; ++id) {
+    pair.post_send(IBV_WR_RDMA_WRITE, id, {local.sge(0, 8)}, to_remote(remote));
+  }
+  pair.run(1 * kMs);
+  for (uint32_t missing = 1; missing < 10; ++missing) {
+    Frame nak{pair.b.address(), pair.a.address(),
+              std::vector<std::byte>(wire::kBthBytes + wire::kAethBytes)};
+    std::byte* at =
+        wire::write_bth(nak.bytes.data(), {.opcode = wire::Opcode::kAcknowledge,
+                                           .dest_qpn = pair.qp_a->qpn,
+                                           .psn = wire::psn_add(pair.options.psn_a, missing)});
+    wire::write_aeth(at, {wire::kNakPsnSequence, 0});
+    pair.a.receive(pair.now, nak);
+    pair.run(1 * kUs);
+  }
+  EXPECT_EQ(pair.qp_a->state, IBV_QPS_RTS);
+  EXPECT_EQ(pair.qp_a->requester.retries_left, 2);
+}
+
+// Otherwise only a probe or the timeout would end the silence.
+TEST(Recovery, AnAcknowledgeIsAskedForWhenThePathIsFull) {
+  Pair pair({.mtu = IBV_MTU_2048, .window_bytes = 4096});
+  Buffer local(pair.a, Pair::kPd, 8192, kLocal);
+  Buffer remote(pair.b, Pair::kPd, 8192, kRemote);
+  pair.post_send(IBV_WR_RDMA_WRITE, 1, {local.sge(0, 8192)}, to_remote(remote));
+  pair.post_send(IBV_WR_RDMA_WRITE, 2, {local.sge(0, 8192)}, to_remote(remote));
+  pair.run();
+  EXPECT_EQ(pair.poll(pair.cq_a).size(), 2U);
+  EXPECT_EQ(pair.a.counters.tail_probes, 0U);
+  EXPECT_EQ(pair.a.counters.ack_timeouts, 0U);
+}
+
+// A copy of an old request may come late, after the responder took the region away.
+TEST(Recovery, ARepeatedReadOfARegionThatWentIsRefusedAndNoMore) {
+  Pair pair;
+  Buffer local(pair.a, Pair::kPd, 64, kLocal);
+  auto remote = std::make_unique<Buffer>(pair.b, Pair::kPd, 64, kRemote);
+  Frame read;
+  pair.network.filter = [&](const Frame& frame) {
+    if (frame.to == pair.b.address() && read.bytes.empty()) read = frame;
+    return true;
+  };
+  pair.post_send(IBV_WR_RDMA_READ, 1, {local.sge(0, 64)}, to_remote(*remote));
+  pair.run();
+  remote.reset();
+  pair.b.receive(pair.now, read);
+  pair.run();
+  EXPECT_EQ(pair.b.counters.remote_access_naks_sent, 1U);
+  EXPECT_EQ(pair.a.counters.ghost_responses, 1U);
+  EXPECT_EQ(pair.qp_b->state, IBV_QPS_RTS);
+  pair.post_send(IBV_WR_SEND, 2, {local.sge(0, 8)});
+  Buffer received(pair.b, Pair::kPd, 64, kLocal);
+  Pair::post_receive(pair.b, *pair.qp_b, 1, {received.sge(0, 64)});
+  pair.run();
+  EXPECT_EQ(pair.poll(pair.cq_b).size(), 1U);
+}
+
+// A completion queue with room for both depths must not overflow.
+TEST(Recovery, AReceiveInUseIsOutstanding) {
+  Pair pair({.mtu = IBV_MTU_256, .depth = 2});
+  Buffer local(pair.a, Pair::kPd, 512, kLocal);
+  Buffer received(pair.b, Pair::kPd, 512, kLocal);
+  for (uint64_t id = 1; id <= 2; ++id) {
+    ASSERT_EQ(Pair::post_receive(pair.b, *pair.qp_b, id, {received.sge(0, 512)}), 0);
+  }
+  pair.network.filter = [](const Frame& frame) {
+    return wire::Packet::parse(frame.bytes)->opcode() != wire::Opcode::kSendLast;
+  };
+  pair.post_send(IBV_WR_SEND, 1, {local.sge(0, 512)});
+  pair.run(1 * kMs);
+  ASSERT_TRUE(pair.qp_b->responder.receive_taken);
+  EXPECT_EQ(Pair::post_receive(pair.b, *pair.qp_b, 3, {received.sge(0, 512)}), ENOMEM);
 }
 
 TEST(Recovery, ASilentPeerEndsInRetryExceededAfterAllRetries) {

@@ -207,7 +207,8 @@ void Engine::on_nak(TimeNs now, QueuePair& qp, uint8_t syndrome, uint32_t psn) {
   if (!qp.accepts_responses()) return;
   if (syndrome == wire::kNakPsnSequence) {
     ++counters_.sequence_naks_received;
-    return retry(now, qp);
+    // Where a response is missing before it, the NAKs of a burst say the same again and again.
+    return all_before_done ? retry(now, qp) : on_gap(now, qp);
   }
   ++counters_.fatal_naks_received;
   uint64_t number = qp.send_queue.head();

@@ -204,6 +204,9 @@ void Engine::check_drained(QueuePair& qp) {
 
 int Engine::post_receive(QueuePair& qp, const ibv_recv_wr& request) {
   if (qp.state == IBV_QPS_RESET || qp.options.srq != nullptr) return EINVAL;
+  // The one in use is outstanding too: a completion queue may have room for `depth` and no more.
+  const uint32_t outstanding = qp.own_receives.waiting() + (qp.responder.receive_taken ? 1 : 0);
+  if (outstanding >= qp.own_receives.depth()) return ENOMEM;
   const int error = qp.own_receives.post(request);
   if (error == 0 && qp.state == IBV_QPS_ERR) flush_receives(qp);
   return error;

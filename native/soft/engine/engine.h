@@ -36,6 +36,16 @@ struct EngineOptions {
   uint32_t port_mtu = wire::kMaxMtuBytes;
 };
 
+// How many of each there are.
+struct Holdings {
+  size_t queue_pairs = 0;
+  size_t regions = 0;
+  size_t windows = 0;
+  size_t paths = 0;
+  size_t groups = 0;
+  bool operator==(const Holdings&) const = default;
+};
+
 class Engine {
  public:
   Engine(const EngineOptions& options, RandomSource& random, EventSink& events, Counters& counters);
@@ -44,6 +54,10 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
 
   MemoryTable& memory() { return memory_; }
+  Holdings holdings() const {
+    return {queue_pairs_.size(), memory_.regions(), memory_.windows(), paths_.size(),
+            groups_.size()};
+  }
 
   // Throws std::bad_alloc.
   QueuePair* create_qp(const QueuePairOptions& options);

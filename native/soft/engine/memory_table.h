@@ -58,6 +58,8 @@ class MemoryTable {
   // The key serves as lkey and as rkey.
   uint32_t insert(const MemoryRegion& region) { return regions_.insert(region); }
   void erase(uint32_t key) { regions_.erase(key); }
+  size_t regions() const { return regions_.size(); }
+  size_t windows() const { return windows_.size(); }
   MemoryRegion* find(uint32_t key) { return regions_.find(key); }
 
   // Returns the window's first rkey, which grants nothing until it is bound.

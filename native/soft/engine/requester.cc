@@ -270,6 +270,11 @@ bool Engine::wants_ack_now(QueuePair& qp, const SendRequest& request) {
   const bool nothing_follows = next == qp.send_queue.tail() || qp.send_queue.at(next).is_local();
   if (last_packet && nothing_follows) return true;
   if (last_packet && qp.path->in_flight_bytes * 2 > options_.peer_window_bytes) return true;
+  // Nothing more could be sent, and nothing that is on the way asks: it would be silence until the
+  // probe or the timeout, which may be the last.
+  const bool path_full =
+      qp.path->in_flight_bytes + flight_bytes(qp, 2) > options_.peer_window_bytes;
+  if (path_full && requester.since_ack_request >= qp.packets_in_flight()) return true;
   const uint32_t interval = std::min(requester.window / 4, kAckRequestInterval);
   return requester.since_ack_request >= interval || qp.packets_in_flight() + 1 >= requester.window;
 }

@@ -519,12 +519,19 @@ bool Engine::send_read_response(QueuePair& qp, Response& response, PacketSink& s
   return true;
 }
 
-// The region of a READ was deregistered while its data were being sent.
+// The region of a READ was deregistered while its data were being sent. A repeated READ may be a
+// late copy of one that was answered long ago, and must not end the connection: its sender is told,
+// and ignores it unless it still waits.
 bool Engine::revoke_read(QueuePair& qp) {
   auto& responses = qp.responder.responses;
   const uint32_t psn = responses.front().psn;
-  responses.clear();
   ++counters_.remote_access_naks_sent;
+  if (responses.front().repeated) {
+    responses.front().kind = Response::Kind::kAck;
+    responses.front().syndrome = wire::kNakRemoteAccess;
+    return true;
+  }
+  responses.clear();
   queue_ack(qp, psn, wire::kNakRemoteAccess);
   events_.on_qp_event(qp, IBV_EVENT_QP_ACCESS_ERR);
   enter_error(qp);
