@@ -7,7 +7,7 @@ import { Failure, main, must, root, run, tool } from './lib/run.mjs';
 import { layerSources } from './native-sources.mjs';
 
 function nativeFiles() {
-  return ['native', 'test/native']
+  return ['native', 'test']
     .filter((folder) => existsSync(join(root, folder)))
     .flatMap((folder) =>
       readdirSync(join(root, folder), { recursive: true }).map((name) => join(folder, name)),

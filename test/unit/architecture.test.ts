@@ -59,7 +59,7 @@ function nativeIncludes(path: string): string[] {
 
 const tsFiles = filesUnder('src', /\.ts$/);
 const nativeFiles = filesUnder('native', /\.(cc|h)$/);
-const nativeTests = filesUnder('test/native', /\.(cc|h)$/);
+const nativeTests = filesUnder('test', /\.(cc|h)$/);
 const testFiles = filesUnder('test', /\.ts$/);
 const scripts = filesUnder('scripts', /\.(mjs|sh)$/);
 

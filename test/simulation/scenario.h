@@ -1,0 +1,72 @@
+// What one seed decides before anything runs: devices, connections, what goes wrong and when.
+#pragma once
+
+#include <vector>
+
+#include "support/simulated_pair.h"
+
+namespace verbena::test {
+
+// Frames of one kind that get lost while all others arrive.
+enum class SelectiveLoss : uint8_t { kNone, kAcks, kNaks, kReadResponses };
+
+// What the network of simulated_network.h does not do by itself.
+struct LinkFaults {
+  double damage = 0;  // bits or the length are wrong: the ICRC must tell
+  double replay = 0;  // an old frame comes once more
+  double burst = 0;   // the next `burst_frames` are lost
+  uint32_t burst_frames = 0;
+  double refused = 0;  // the socket takes none of the sender's next `burst_frames` (ENOBUFS)
+  SelectiveLoss selective = SelectiveLoss::kNone;
+  uint32_t black_hole_to = 0;  // nothing reaches this device (from 1 on); 0: none
+};
+
+// What happens to a connection while it works.
+enum class Incident : uint8_t {
+  kDestroy,       // one end's queue pair is destroyed
+  kError,         // it goes to the error state
+  kRevokeLocal,   // the region of what an end sends and receives goes
+  kRevokeRemote,  // the region that its peer works on goes
+  kPause,         // it drains and goes on
+  kStarve,        // its completions are not polled for a while
+  kTrespass,      // it asks for what it was not given
+  kReconnect,     // both ends are destroyed, and others take their place
+};
+
+struct PlannedIncident {
+  uint32_t tick;
+  uint32_t connection;
+  uint32_t side;
+  Incident kind;
+};
+
+struct ConnectionPlan {
+  PairOptions options;
+  uint32_t hosts[2];
+  uint32_t operations;  // of each end
+  uint32_t most_bytes;  // of a message
+  bool tight_cq;        // so small that it may overflow
+};
+
+struct Scenario {
+  explicit Scenario(uint64_t seed);
+
+  uint64_t seed;
+  // Mild: everything must succeed. Harsh: what fails must have a reason.
+  bool harsh;
+  uint32_t hosts;
+  uint64_t window_bytes;
+  Faults faults;
+  LinkFaults link_faults;
+  TimeNs heals_at;  // no more faults from then on
+  std::vector<ConnectionPlan> connections;
+  std::vector<PlannedIncident> incidents;
+
+ private:
+  void plan_faults(SeededRandom& random);
+  void plan_harsh_faults(SeededRandom& random);
+  void plan_incidents(SeededRandom& random);
+  ConnectionPlan plan_connection(SeededRandom& random) const;
+};
+
+}  // namespace verbena::test
