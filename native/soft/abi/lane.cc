@@ -165,13 +165,11 @@ void Lane::accept(engine::TimeNs now, const io::Datagram& datagram) {
   }
 }
 
-// Bounded, for a peer may ask for much at once: what is left waits for the next turn, and others
-// get the lock.
+// Bounded, for a peer may ask for much at once: what is left waits for the next turn, so that what
+// arrives meanwhile is looked at, and others get the lock.
 void Lane::transmit(engine::TimeNs now) {
-  constexpr int kMostRounds = 4;
   if (!engine_.wants_transmit()) return;
-  for (int round = 0; round < kMostRounds && engine_.transmit(now, sink_); ++round) {
-  }
+  engine_.transmit(now, sink_);
   transmit_batch_.flush();
 }
 

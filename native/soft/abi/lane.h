@@ -21,6 +21,7 @@
 #include "soft/io/receive_batch.h"
 #include "soft/io/transmit_batch.h"
 #include "soft/io/udp_socket.h"
+#include "util/fair_mutex.h"
 
 namespace verbena::soft {
 
@@ -126,7 +127,7 @@ class Lane : private io::Progress {
   KernelRandom random_;
   std::unique_ptr<engine::EventSink> events_;
 
-  std::mutex mutex_;
+  util::FairMutex mutex_;
   engine::Engine engine_;
   int references_ = 0;  // guarded by the registry
   // Last, so that it stops before anything else goes.
