@@ -6,9 +6,12 @@ import type { Credits } from './credits.js';
 import type { WorkQueue } from './work-queue.js';
 
 /** A long transfer goes in pieces, so that SENDs posted meanwhile do not wait for all of it. */
-const CHUNK_BYTES = 512 * 1024;
-/** Bytes under way; more would only queue in the device. */
-const MAX_BYTES_UNDER_WAY = 4 * CHUNK_BYTES;
+const CHUNK_BYTES = 256 * 1024;
+/**
+ * Bytes under way; more would only queue in the device, and what others send to it, or it to them,
+ * behind them.
+ */
+const MAX_BYTES_UNDER_WAY = 2 * CHUNK_BYTES;
 
 export type OperationOpcode =
   | typeof PostOpcode.read

@@ -35,7 +35,7 @@ const RETRY_AFTER_MS = 1000;
 export interface SessionEvents {
   /**
    * The client wrote to the region with an immediate: its value, and the number of bytes that came
-   * with it. A write of more than 512 KiB goes in pieces of that size, and the last one counts.
+   * with it. A write of more than 256 KiB goes in pieces of that size, and the last one counts.
    */
   immediate: [value: number, byteLength: number];
 }
@@ -309,6 +309,7 @@ export class ServerSession
   onFailure(error: VerbenaError): void {
     this.#host.onQueuePairFailed(error);
     if (this.#control === undefined) this.failSetup(error);
+    else if (error.code === 'ERR_VERBENA_OVERUSE') this.#control.expel(error);
     else this.#control.queuePairFailed(error);
   }
 
