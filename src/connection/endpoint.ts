@@ -31,13 +31,19 @@ import type { TrafficStats } from './traffic-stats.js';
 import { WorkQueue, type RetireListener } from './work-queue.js';
 
 /** Receives carry this bit and their slot; work requests of the send queue have it clear. */
-const RECEIVE_BIT = 0x8000_0000;
+export const RECEIVE_BIT = 0x8000_0000;
 const OPERATION_DEPTH = 16;
 /**
  * Wanted of adapters, which then need not fetch the bytes; they grant what they have. The soft
  * device copies either way, and would keep room for each work request.
  */
 const MAX_INLINE_BYTES = 220;
+/**
+ * Messages handled in one turn of the event loop, by all connections that have some, and what each
+ * of them may handle in any case. The rest waits for the next turn, and its receives with it.
+ */
+const TURN_MESSAGES = 64;
+const LEAST_TURN_MESSAGES = 8;
 /** Events after which the queue pair, or the device, is of no more use. */
 const fatalEvents: ReadonlySet<string> = new Set([
   'QP_FATAL',
@@ -60,6 +66,15 @@ export interface EndpointUser {
   onWritable(): void;
   /** Once: the queue pair is broken. */
   onFailure(error: VerbenaError): void;
+}
+
+/** What arrived and is not handled: the messages of a SEND from `at` to `end`, or an immediate. */
+interface Unread {
+  readonly slot: number;
+  at: number;
+  readonly end: number;
+  readonly isImmediate: boolean;
+  readonly imm: number;
 }
 
 export interface QueuePairRequest {
@@ -122,6 +137,9 @@ export class Endpoint implements CompletionSink, TickTask, RetireListener {
   readonly #header = emptyHeader();
   #failure: VerbenaError | undefined;
   #isStopped = false;
+  /** Oldest first; never more than there are receives. */
+  readonly #unread: Unread[] = [];
+  #handledThisTurn = 0;
   readonly #settledWaiters: (() => void)[] = [];
 
   /** Registers the rings; throws when there is no memory for them. */
@@ -208,6 +226,7 @@ export class Endpoint implements CompletionSink, TickTask, RetireListener {
 
   runTick(): void {
     if (!this.isUsable) return;
+    this.#handledThisTurn = 0;
     this.operations.pump();
     this.sender.sendWaiting();
     if (!this.sender.isBlocked) this.user.onWritable();
@@ -262,6 +281,11 @@ export class Endpoint implements CompletionSink, TickTask, RetireListener {
     this.fail(new VerbenaError('ERR_VERBENA_PROTOCOL', `the peer broke the protocol: ${what}`));
   }
 
+  /** The peer took more than it was granted, or does not give back: it is sent away. */
+  failOveruse(what: string): void {
+    this.fail(new VerbenaError('ERR_VERBENA_OVERUSE', `the client ${what}`));
+  }
+
   /** Breaks the connection; the first failure is the one that counts. */
   fail(error: VerbenaError): void {
     if (!this.isUsable) return;
@@ -306,40 +330,60 @@ export class Endpoint implements CompletionSink, TickTask, RetireListener {
 
   #onReceived(slot: number, byteLength: number, isImmediate: boolean, imm: number): void {
     this.stats.receivesCompleted++;
-    if (isImmediate) {
-      this.stats.immediates++;
-      this.#repost(slot, true);
-      this.user.onImmediate(imm, byteLength);
-      return;
-    }
-    this.stats.bytesReceived += byteLength;
-    const start = slot * this.slotBytes;
-    let isCredit = false;
-    try {
-      isCredit = this.#readMessages(start, start + byteLength);
-    } finally {
-      this.#repost(slot, !isCredit);
-    }
+    if (!isImmediate) this.stats.bytesReceived += byteLength;
+    const at = slot * this.slotBytes;
+    this.#unread.push({ slot, at, end: at + byteLength, isImmediate, imm });
+    if (this.#unread.length === 1) this.#readOn();
   }
 
-  // Returns whether this was a lone credit message, which cost the peer no credit.
-  #readMessages(start: number, end: number): boolean {
+  readonly #readOn = (): void => {
+    try {
+      while (this.isUsable && this.#unread.length > 0 && !this.#hadItsTurn) this.#readNext();
+    } finally {
+      // Also what comes after a message whose handling threw.
+      if (this.isUsable && this.#unread.length > 0) this.qp.device.group.resumeLater(this.#readOn);
+      this.schedule();
+    }
+  };
+
+  get #hadItsTurn(): boolean {
+    const share = TURN_MESSAGES / this.qp.device.group.active;
+    return this.#handledThisTurn >= Math.max(share, LEAST_TURN_MESSAGES);
+  }
+
+  #readNext(): void {
+    const unread = this.#unread[0] as Unread;
+    this.#handledThisTurn++;
+    if (!unread.isImmediate) {
+      this.#readMessage(unread);
+      return;
+    }
+    this.#unread.shift();
+    this.stats.immediates++;
+    this.#repost(unread.slot, true);
+    this.user.onImmediate(unread.imm, unread.end - unread.at);
+  }
+
+  #readMessage(unread: Unread): void {
     const header = this.#header;
-    let at = start;
-    do {
-      const wrong = readHeader(this.view, at, end, header) ?? this.#checkCredit(start, at, end);
-      if (wrong !== undefined) {
-        this.failProtocol(wrong);
-        return false;
-      }
-      at += HEADER_BYTES;
-      const { length } = header;
-      this.stats.messagesReceived++;
-      if (header.type === MessageType.credit) return true;
-      this.user.onMessage(header, at);
-      at += length;
-    } while (at < end && this.isUsable);
-    return false;
+    const { slot, at, end } = unread;
+    const start = slot * this.slotBytes;
+    const wrong = readHeader(this.view, at, end, header) ?? this.#checkCredit(start, at, end);
+    if (wrong !== undefined) {
+      this.failProtocol(wrong);
+      return;
+    }
+    unread.at += HEADER_BYTES + header.length;
+    this.stats.messagesReceived++;
+    const isLast = unread.at === end;
+    if (isLast) this.#unread.shift();
+    // A lone credit message cost the peer no credit.
+    const isCredit = header.type === MessageType.credit;
+    try {
+      if (!isCredit) this.user.onMessage(header, at + HEADER_BYTES);
+    } finally {
+      if (isLast) this.#repost(slot, !isCredit);
+    }
   }
 
   #checkCredit(start: number, at: number, end: number): string | undefined {

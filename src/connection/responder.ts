@@ -16,6 +16,8 @@ import {
 import { Rendezvous } from './rendezvous.js';
 
 const MAX_ERROR_TEXT_BYTES = 1024;
+/** Requests beyond the agreed number that are refused; then the client is sent away. */
+const MAX_EXCESS_REQUESTS = 1000;
 const NO_PAYLOAD = new Uint8Array(0);
 
 export interface ResponderOptions<Session> {
@@ -23,7 +25,8 @@ export interface ResponderOptions<Session> {
   readonly session: Session;
   readonly handler: RequestHandler<Session>;
   /**
-   * Handlers running at once; what comes on top is answered with ERR_VERBENA_RESOURCE_EXHAUSTED.
+   * Requests unanswered, and handlers running, at once; what comes on top is answered with
+   * ERR_VERBENA_RESOURCE_EXHAUSTED.
    */
   readonly maxRequests: number;
   readonly timeoutMs: number;
@@ -110,8 +113,12 @@ export class Responder<Session> {
   readonly #timer: DeadlineTimer;
   /** Not answered yet. */
   readonly #open = new Map<number, ServedRequest<Session>>();
-  /** Handlers running or about to, answered or not. */
-  #active = 0;
+  /** Payload being read, answered or not. */
+  readonly #pulling = new Map<number, ServedRequest<Session>>();
+  /** Handler running, answered or not. */
+  readonly #running = new Set<ServedRequest<Session>>();
+  /** Requests that came although the client had no right to another. */
+  #excess = 0;
   /** Large responses that wait for an offer of their own. */
   readonly #waitingResponses: WaitingResponse[] = [];
   #refuseWith: number | undefined;
@@ -177,8 +184,13 @@ export class Responder<Session> {
       this.#endpoint.failProtocol(`${offer.length} bytes are offered, against the limit`);
       return;
     }
-    if (this.#accept(id, method) === undefined) this.#rendezvous.sendDone(id, true);
-    else this.#rendezvous.pull(id, offer);
+    const request = this.#accept(id, method);
+    if (request === undefined) {
+      this.#rendezvous.sendDone(id, true);
+      return;
+    }
+    this.#pulling.set(id, request);
+    this.#rendezvous.pull(id, offer);
   }
 
   onOfferDone(header: MessageHeader): void {
@@ -221,14 +233,13 @@ export class Responder<Session> {
   }
 
   #accept(id: number, method: number): ServedRequest<Session> | undefined {
-    const { maxRequests, timeoutMs, session } = this.#options;
-    if (this.#open.has(id)) {
+    const { timeoutMs, session } = this.#options;
+    if (this.#open.has(id) || this.#pulling.has(id)) {
       this.#endpoint.failProtocol(`request ${id} is begun twice`);
       return undefined;
     }
     this.#endpoint.stats.requests++;
-    const refusal =
-      this.#refuseWith ?? (this.#active >= maxRequests ? RequestStatus.exhausted : undefined);
+    const refusal = this.#refusal();
     if (refusal !== undefined) {
       this.#sendError(id, refusal, '');
       return undefined;
@@ -236,22 +247,39 @@ export class Responder<Session> {
     const deadline = performance.now() + timeoutMs;
     const request = new ServedRequest(session, id, method, deadline);
     this.#open.set(id, request);
-    this.#active++;
     this.#timer.arm(deadline);
     return request;
+  }
+
+  // A client that keeps to the agreed number never has more requests unanswered: it counts them,
+  // too. It may have more handlers running, of requests that it cancelled.
+  #refusal(): number | undefined {
+    const { maxRequests } = this.#options;
+    const isExcess = this.#unanswered >= maxRequests;
+    if (isExcess && ++this.#excess > MAX_EXCESS_REQUESTS) {
+      this.#endpoint.failOveruse(`went on sending beyond ${maxRequests} unanswered requests`);
+    }
+    const isFull = isExcess || this.#pulling.size + this.#running.size >= maxRequests;
+    return this.#refuseWith ?? (isFull ? RequestStatus.exhausted : undefined);
+  }
+
+  get #unanswered(): number {
+    const { sender } = this.#endpoint;
+    return this.#open.size + this.#waitingResponses.length + sender.waitingAnswers;
   }
 
   async #run(request: ServedRequest<Session>, pulledBytes: number): Promise<void> {
     let result: unknown;
     let thrown: unknown;
     let hasThrown = false;
+    this.#running.add(request);
     try {
       result = await this.#options.handler(request);
     } catch (error) {
       thrown = error;
       hasThrown = true;
     }
-    this.#active--;
+    this.#running.delete(request);
     if (pulledBytes > 0) this.#rendezvous.finished(pulledBytes);
     const id = ServedRequest.idOf(request);
     if (this.#open.get(id) !== request) return;
@@ -273,6 +301,7 @@ export class Responder<Session> {
     if (payload.length <= this.#endpoint.sender.maxPayloadBytes) {
       this.#endpoint.stats.responses++;
       this.#endpoint.send(MessageType.response, 0, id, 0, payload);
+      this.#watchClient();
       return;
     }
     this.#waitingResponses.push({ id, payload });
@@ -293,6 +322,13 @@ export class Responder<Session> {
       }
     }
     this.#waitingResponses.splice(0, sent);
+    this.#watchClient();
+  }
+
+  /** Notices in time that the client takes no answers. */
+  #watchClient(): void {
+    const { sender } = this.#endpoint;
+    if (sender.isBlocked) this.#timer.arm(sender.blockedSince + this.#options.rendezvousTimeoutMs);
   }
 
   #answerFailure(id: number, error: unknown): void {
@@ -319,6 +355,7 @@ export class Responder<Session> {
     const limit = Math.min(MAX_ERROR_TEXT_BYTES, this.#endpoint.sender.maxPayloadBytes);
     const body = text === '' ? undefined : Buffer.from(text).subarray(0, limit);
     this.#endpoint.send(MessageType.error, 0, id, status, body);
+    this.#watchClient();
   }
 
   #close(id: number): void {
@@ -334,10 +371,9 @@ export class Responder<Session> {
   }
 
   #onPulled(id: number, payload: Uint8Array): void {
-    const request = this.#open.get(id);
-    if (request === undefined) {
+    const request = this.#takePulling(id);
+    if (this.#open.get(id) !== request) {
       // Cancelled or timed out while it was read.
-      this.#active--;
       this.#rendezvous.finished(payload.length);
       return;
     }
@@ -346,28 +382,51 @@ export class Responder<Session> {
   }
 
   #onPullFailed(id: number): void {
-    this.#active--;
-    if (!this.#open.has(id)) return;
+    if (this.#open.get(id) !== this.#takePulling(id)) return;
     this.#close(id);
     this.#sendError(id, RequestStatus.rendezvousFailed, 'the server has no memory for it');
   }
 
+  #takePulling(id: number): ServedRequest<Session> {
+    const request = this.#pulling.get(id) as ServedRequest<Session>;
+    this.#pulling.delete(id);
+    return request;
+  }
+
   #expire(now: number): number {
-    let next = Infinity;
-    for (const request of [...this.#open.values()]) {
-      const deadline = ServedRequest.deadlineOf(request);
-      if (deadline > now) {
-        next = Math.min(next, deadline);
-        continue;
-      }
-      this.#endpoint.stats.requestTimeouts++;
-      const reason = new VerbenaError(
-        'ERR_VERBENA_REQUEST_TIMEOUT',
-        `the handler did not finish within ${this.#options.timeoutMs} ms`,
-      );
-      this.#giveUp(request, RequestStatus.timedOut, reason);
+    const { rendezvousTimeoutMs } = this.#options;
+    const stalledAt = this.#endpoint.sender.blockedSince + rendezvousTimeoutMs;
+    if (stalledAt <= now) {
+      this.#endpoint.failOveruse(`took none of its answers for ${rendezvousTimeoutMs} ms`);
+      return Infinity;
     }
+    let next = stalledAt;
+    for (const request of new Set([...this.#open.values(), ...this.#running])) {
+      const deadline = ServedRequest.deadlineOf(request);
+      if (deadline > now) next = Math.min(next, deadline);
+      else if (this.#open.get(ServedRequest.idOf(request)) === request) this.#timeOut(request);
+    }
+    this.#checkHandlers(now);
     return next;
+  }
+
+  #timeOut(request: ServedRequest<Session>): void {
+    this.#endpoint.stats.requestTimeouts++;
+    const reason = new VerbenaError(
+      'ERR_VERBENA_REQUEST_TIMEOUT',
+      `the handler did not finish within ${this.#options.timeoutMs} ms`,
+    );
+    this.#giveUp(request, RequestStatus.timedOut, reason);
+  }
+
+  /** A client none of whose requests can be handled any more is of no use to anybody. */
+  #checkHandlers(now: number): void {
+    const { maxRequests, timeoutMs } = this.#options;
+    if (this.#running.size < maxRequests) return;
+    for (const request of this.#running) if (ServedRequest.deadlineOf(request) > now) return;
+    this.#endpoint.failOveruse(
+      `has ${maxRequests} requests whose handlers still run after ${timeoutMs} ms`,
+    );
   }
 
   #wakeIdle(): void {

@@ -29,12 +29,18 @@ export interface SendQueueOptions {
   readonly stats: TrafficStats;
 }
 
+/** Whether it ends a request, as far as what a server sends goes. */
+function isAnswer(type: number): boolean {
+  return type !== MessageType.rendezvousDone;
+}
+
 export class SendQueue {
   /** Largest payload that fits a slot with its header. */
   readonly maxPayloadBytes: number;
   readonly #options: SendQueueOptions;
   readonly #slots: number;
   readonly #waiting: WaitingMessage[] = [];
+  #waitingAnswers = 0;
   /** Slots ever taken and ever retired; they retire in order. */
   #taken = 0;
   #retired = 0;
@@ -45,6 +51,8 @@ export class SendQueue {
   #mustSettle = false;
   /** Whether the last message that wanted a new SEND found no room for it. */
   #isStalled = false;
+  /** When the first of those that wait began to, or the last one before it left. */
+  #blockedSince = Infinity;
 
   constructor(options: SendQueueOptions) {
     this.#options = options;
@@ -65,6 +73,16 @@ export class SendQueue {
   /** True when `send` would have to wait behind others. */
   get isBlocked(): boolean {
     return this.#waiting.length > 0;
+  }
+
+  /** Answers to requests that wait for room. */
+  get waitingAnswers(): number {
+    return this.#waitingAnswers;
+  }
+
+  /** Since when nothing has left although something waits (of `performance.now()`), or Infinity. */
+  get blockedSince(): number {
+    return this.#blockedSince;
   }
 
   /**
@@ -100,7 +118,9 @@ export class SendQueue {
     payload: Uint8Array | undefined,
   ): void {
     if (!this.isBlocked && this.tryAppend(type, flags, id, word, payload)) return;
+    if (!this.isBlocked) this.#blockedSince = performance.now();
     this.#waiting.push({ type, flags, id, word, payload });
+    if (isAnswer(type)) this.#waitingAnswers++;
   }
 
   /** Sends what waits, as far as there is room. */
@@ -108,9 +128,12 @@ export class SendQueue {
     let sent = 0;
     for (const { type, flags, id, word, payload } of this.#waiting) {
       if (!this.tryAppend(type, flags, id, word, payload)) break;
+      if (isAnswer(type)) this.#waitingAnswers--;
       sent++;
     }
-    if (sent > 0) this.#waiting.splice(0, sent);
+    if (sent === 0) return;
+    this.#waiting.splice(0, sent);
+    this.#blockedSince = this.isBlocked ? performance.now() : Infinity;
   }
 
   /** Ends the tick: posts the SEND being filled, and returns credits that are due by themselves. */

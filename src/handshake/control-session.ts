@@ -105,6 +105,13 @@ export class ControlSession implements ControlListener {
     this.#finish(error);
   }
 
+  /** Ends at once, and tells the peer why. */
+  expel(error: VerbenaError): void {
+    if (this.#isEnded()) return;
+    this.#channel.refuse(error);
+    this.#finish(error);
+  }
+
   /** The queue pair failed here: tells the peer, hears what it saw, then ends with both views. */
   queuePairFailed(error: VerbenaError): void {
     if (this.#isEnded() || this.#failure !== undefined) return;
@@ -141,7 +148,7 @@ export class ControlSession implements ControlListener {
         this.#channel.destroy();
         this.#finish(
           new VerbenaError(
-            'ERR_VERBENA_CONNECTION_LOST',
+            message.code === 'OVERUSE' ? 'ERR_VERBENA_OVERUSE' : 'ERR_VERBENA_CONNECTION_LOST',
             `the peer ended the connection (${message.code}): ${message.message}`,
           ),
         );

@@ -22,6 +22,7 @@ export const rejectCodes = [
   'HANDSHAKE_TIMEOUT',
   'PROOF_MISMATCH',
   'DRAINING',
+  'OVERUSE',
   'INTERNAL',
 ] as const;
 export type RejectCode = (typeof rejectCodes)[number];

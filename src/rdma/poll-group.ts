@@ -59,6 +59,8 @@ export class PollGroup {
   #tasks: TickTask[] = [];
   #spareTasks: TickTask[] = [];
   #tickPending = false;
+  #active = 1;
+  #resumptions: (() => void)[] = [];
 
   constructor(device: NativeDevice, options: PollGroupOptions = {}) {
     this.#native = device.createPollGroup({
@@ -99,6 +101,26 @@ export class PollGroup {
     return this.#native.stats();
   }
 
+  /** About how many users have something to do in each tick. */
+  get active(): number {
+    return this.#active;
+  }
+
+  /** Calls back in the next turn of the event loop, so that others have theirs before. */
+  resumeLater(callback: () => void): void {
+    if (this.#resumptions.push(callback) === 1) setImmediate(this.#resume);
+  }
+
+  readonly #resume = (): void => {
+    for (const callback of this.#resumptions.splice(0)) {
+      try {
+        callback();
+      } catch (error) {
+        throwLater(error);
+      }
+    }
+  };
+
   /** Drains the post ring now. */
   flush(): void {
     this.#native.flush();
@@ -131,6 +153,8 @@ export class PollGroup {
     this.#tickPending = false;
     const tasks = this.#tasks;
     this.#tasks = this.#spareTasks;
+    // Who had nothing to do this once may be back soon.
+    this.#active = Math.max(tasks.length, this.#active - 1);
     for (const task of tasks) {
       task.scheduled = false;
       try {

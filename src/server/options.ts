@@ -53,7 +53,10 @@ export interface ServerOptions extends DeviceOptions {
   readonly regionBytes?: number | undefined;
   /** Largest request; default 64 MiB. */
   readonly maxPayloadBytes?: number | undefined;
-  /** Requests of one client in work at once; default 100. */
+  /**
+   * Requests of one client in work, or answered and not taken, at once; default 100. A client that
+   * goes on sending beyond is closed with ERR_VERBENA_OVERUSE.
+   */
   readonly maxRequestsPerConnection?: number | undefined;
   /** From TCP accept to the end of the set-up; then the socket is destroyed. Default 5000. */
   readonly handshakeTimeoutMs?: number | undefined;
@@ -61,9 +64,15 @@ export interface ServerOptions extends DeviceOptions {
   readonly maxPendingHandshakes?: number | undefined;
   /** A client that is silent on TLS for so many seconds is gone; default 60. */
   readonly keepaliveSec?: number | undefined;
-  /** A handler that takes longer is given up; default 5000. */
+  /**
+   * A handler that takes longer is given up; default 5000. A client all of whose handlers were
+   * given up and still run is closed with ERR_VERBENA_OVERUSE.
+   */
   readonly requestTimeoutMs?: number | undefined;
-  /** A large response that the client has not read by then is withdrawn; default 30,000. */
+  /**
+   * A large response that the client has not read by then is withdrawn, and a client that has taken
+   * none of its answers for so long is closed with ERR_VERBENA_OVERUSE; default 30,000.
+   */
   readonly rendezvousTimeoutMs?: number | undefined;
   /** Each step of the closing exchange; default 2000. */
   readonly closeTimeoutMs?: number | undefined;
