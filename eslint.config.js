@@ -43,4 +43,16 @@ export default tseslint.config(
     },
     rules: { eqeqeq: 'error' },
   },
+  {
+    // These run in a browser.
+    files: ['src/admin/page/*.mjs'],
+    languageOptions: {
+      globals: Object.fromEntries(
+        [
+          ...['document', 'globalThis', 'matchMedia', 'getComputedStyle', 'EventSource', 'Intl'],
+          ...['ResizeObserver', 'setTimeout', 'clearTimeout'],
+        ].map((name) => [name, 'readonly']),
+      ),
+    },
+  },
 );

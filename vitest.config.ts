@@ -1,5 +1,6 @@
 // Test projects: `unit` runs the sources alone; `integration` runs built programs and processes;
 // `stress` plays the scenarios, which takes longer than all the rest, so it is a run of its own;
+// `browser` looks at the status page in Chromium, which is a large package to install;
 // `interop` does so against the kernel's rxe, under scripts/with-rxe.sh --netns.
 import { defineConfig } from 'vitest/config';
 import { testDevice, timeScale } from './test/helpers/environment.js';
@@ -54,6 +55,16 @@ const stress = {
   test: { ...integration.test, name: 'stress', include: stressTests, exclude: [] },
 };
 
+/** The status page as a browser shows it. */
+const browser = {
+  test: {
+    ...integration.test,
+    name: 'browser',
+    include: ['test/browser/**/*.test.ts'],
+    exclude: [],
+  },
+};
+
 export default defineConfig({
   test: {
     coverage: { include: ['src/**/*.ts'], reportsDirectory: 'coverage' },
@@ -66,7 +77,7 @@ export default defineConfig({
         },
       },
       integration,
-      ...(onSoftDevice ? [stress] : []),
+      ...(onSoftDevice ? [stress, browser] : []),
       ...(process.env['VERBENA_TEST_DEVICE'] === 'rxe0' ? [interop] : []),
     ],
   },

@@ -1,4 +1,4 @@
-// Makes a machine ready: system packages and npm dependencies, for `quickstart` or for `test`.
+// Makes a machine ready: system packages and npm dependencies, for what is to be done.
 import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -29,6 +29,19 @@ const forTest = [
   { program: 'tshark', apt: 'tshark', dnf: 'wireshark-cli' },
   { program: 'openssl', apt: 'openssl', dnf: 'openssl' },
 ];
+
+const needsOf = {
+  quickstart: forQuickstart,
+  test: forTest,
+  browser: [
+    ...forTest,
+    {
+      program: 'chromium-headless-shell',
+      apt: 'chromium-headless-shell',
+      dnf: 'chromium-headless',
+    },
+  ],
+};
 
 function inPath(program) {
   return (process.env.PATH ?? '').split(delimiter).some((folder) => {
@@ -90,13 +103,13 @@ async function installDependencies() {
   }
 }
 
-/** Installs what `purpose` ('quickstart' or 'test') needs; touches no network when all is there. */
+/** Installs what a purpose (of `needsOf`) needs; touches no network when all is there. */
 export async function setup(purpose) {
   const [major, minor] = process.versions.node.split('.').map(Number);
   if (major < 20 || (major === 20 && minor < 17)) {
     throw new Failure(`Node ${process.versions.node} is too old: install Node 20.17 or newer`);
   }
-  await installPackages(purpose === 'test' ? forTest : forQuickstart);
+  await installPackages(needsOf[purpose]);
   await installDependencies();
 }
 

@@ -1,5 +1,6 @@
 // What the status page shows every second, sent as server-sent events to a bounded number of pages.
 import type { ServerResponse } from 'node:http';
+import { packageVersion } from '../native/package.js';
 import type { OwnerNode } from '../rdma/registry.js';
 import type { Server } from '../server/server.js';
 import type { ServerState, ServerStats } from '../server/views.js';
@@ -29,6 +30,7 @@ export interface LiveClient {
 
 export interface LiveUpdate {
   readonly sample: Sample;
+  readonly version: string;
   readonly state: ServerState;
   readonly device: string;
   readonly listening: StatusDocument['listening'];
@@ -54,6 +56,7 @@ interface Activity {
 export class Live {
   readonly #server: Server;
   readonly #history: History;
+  readonly #version = packageVersion();
   readonly #pages = new Set<ServerResponse>();
   readonly #timer: NodeJS.Timeout;
   /** What each client had done at the last update; kept while somebody looks. */
@@ -106,6 +109,7 @@ export class Live {
     const shown = this.#clients();
     return {
       sample,
+      version: this.#version,
       state: stats.state,
       device: server.deviceName,
       listening: listeningAt(server),
