@@ -22,6 +22,7 @@ class Module : public Napi::Addon<Module> {
     define_classes();
     DefineAddon(exports, {InstanceMethod("openLibrary", &Module::open_library),
                           InstanceMethod("allocateSlab", &Module::allocate_slab),
+                          InstanceMethod("leaveSlabToCollector", &Module::leave_slab_to_collector),
                           InstanceMethod("closeAll", &Module::close_all),
                           InstanceMethod("liveObjects", &Module::live_objects)});
   }
@@ -48,6 +49,13 @@ class Module : public Napi::Addon<Module> {
     return guarded(info, [&] {
       const size_t bytes = to_integer(info[0], "bytes", 1, kMaxSafeInteger);
       return to_array_buffer(*environment_, environment_->slabs.allocate(bytes));
+    });
+  }
+
+  Napi::Value leave_slab_to_collector(const Napi::CallbackInfo& info) {
+    return guarded(info, [&]() -> Napi::Value {
+      leave_to_collector(*environment_, *to_slab(*environment_, info[0]));
+      return info.Env().Undefined();
     });
   }
 

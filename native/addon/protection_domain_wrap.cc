@@ -3,21 +3,9 @@
 
 #include "addon/arguments.h"
 #include "addon/memory_region_wrap.h"
+#include "addon/slab_buffer.h"
 
 namespace verbena::addon {
-namespace {
-
-std::shared_ptr<verbs::Slab> to_slab(const Environment& environment, const Napi::Value& value) {
-  std::shared_ptr<verbs::Slab> slab;
-  if (value.IsArrayBuffer()) slab = environment.slabs.find(value.As<Napi::ArrayBuffer>().Data());
-  if (slab == nullptr) {
-    throw verbs::Error(verbs::code::kArgument,
-                       "`buffer` must be an ArrayBuffer from allocateSlab() of this thread.");
-  }
-  return slab;
-}
-
-}  // namespace
 
 std::vector<ProtectionDomainWrap::PropertyDescriptor> ProtectionDomainWrap::methods() {
   return {method<&ProtectionDomainWrap::register_memory>("registerMemory"),

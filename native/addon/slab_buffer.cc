@@ -9,7 +9,14 @@ struct Hold {
   std::shared_ptr<verbs::Slab> slab;
 };
 
-void release(Napi::Env, void* data, Hold* hold) {
+// The collector counts the bytes of every ArrayBuffer and works the harder the more there are.
+// Those of a slab that a pool keeps would only make it look, in vain, for what it could free.
+void tell_collector(Napi::Env env, int64_t bytes) {
+  Napi::MemoryManagement::AdjustExternalMemory(env, bytes);
+}
+
+void release(Napi::Env env, void* data, Hold* hold) {
+  if (hold->slab->pooled) tell_collector(env, static_cast<int64_t>(hold->slab->bytes()));
   hold->environment->slabs.forget(data);
   delete hold;
 }
@@ -22,7 +29,24 @@ Napi::ArrayBuffer to_array_buffer(Environment& environment,
   Napi::ArrayBuffer buffer =
       Napi::ArrayBuffer::New(environment.env(), slab->data(), slab->bytes(), release, hold.get());
   static_cast<void>(hold.release());
+  tell_collector(environment.env(), -static_cast<int64_t>(slab->bytes()));
   return buffer;
+}
+
+std::shared_ptr<verbs::Slab> to_slab(const Environment& environment, const Napi::Value& value) {
+  std::shared_ptr<verbs::Slab> slab;
+  if (value.IsArrayBuffer()) slab = environment.slabs.find(value.As<Napi::ArrayBuffer>().Data());
+  if (slab == nullptr) {
+    throw verbs::Error(verbs::code::kArgument,
+                       "`buffer` must be an ArrayBuffer from allocateSlab() of this thread.");
+  }
+  return slab;
+}
+
+void leave_to_collector(Environment& environment, verbs::Slab& slab) {
+  if (!slab.pooled) return;
+  slab.pooled = false;
+  tell_collector(environment.env(), static_cast<int64_t>(slab.bytes()));
 }
 
 }  // namespace verbena::addon

@@ -9,8 +9,15 @@
 
 namespace verbena::addon {
 
-/** An ArrayBuffer over the slab that shares its ownership. */
+/** An ArrayBuffer over the slab that shares its ownership. The garbage collector ignores its size.
+ */
 Napi::ArrayBuffer to_array_buffer(Environment& environment,
                                   const std::shared_ptr<verbs::Slab>& slab);
+
+/** The slab under an ArrayBuffer; throws ERR_VERBENA_ARGUMENT for anything else. */
+std::shared_ptr<verbs::Slab> to_slab(const Environment& environment, const Napi::Value& value);
+
+/** No pool keeps the slab any more: from now on the garbage collector counts its bytes. */
+void leave_to_collector(Environment& environment, verbs::Slab& slab);
 
 }  // namespace verbena::addon

@@ -20,6 +20,9 @@ class Slab {
   uint8_t* data() const { return data_; }
   size_t bytes() const { return bytes_; }
 
+  /** Whether a pool keeps it for its next user. */
+  bool pooled = true;
+
  private:
   size_t bytes_;
   size_t mapped_;

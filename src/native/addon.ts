@@ -178,6 +178,11 @@ export interface NativeAddon {
    * Throws ERR_VERBENA_NO_MEMORY.
    */
   allocateSlab(bytes: number): ArrayBuffer;
+  /**
+   * Makes the bytes of a slab count for the garbage collector, which ignores them until then: to be
+   * called when nothing keeps the slab for reuse any more.
+   */
+  leaveSlabToCollector(buffer: ArrayBuffer): void;
   /** Closes everything this environment still holds, newest first. For exit handlers. */
   closeAll(): void;
   /** Objects open in this environment. */

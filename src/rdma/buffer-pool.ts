@@ -1,4 +1,5 @@
 // Page-aligned slabs in size classes, zeroed before they are used again.
+import type { NativeAddon } from '../native/addon.js';
 
 const PAGE_BYTES = 4096;
 /**
@@ -6,6 +7,9 @@ const PAGE_BYTES = 4096;
  * KiB.
  */
 const CLASSES_PER_DOUBLING = 8;
+
+/** Where slabs come from, and whom they are left to. */
+export type SlabSource = Pick<NativeAddon, 'allocateSlab' | 'leaveSlabToCollector'>;
 
 /** Memory from `allocateSlab`, with the views that the data path needs. */
 export interface Slab {
@@ -35,7 +39,7 @@ export function slabBytesFor(bytes: number): number {
 }
 
 export class BufferPool {
-  readonly #allocate: (bytes: number) => ArrayBuffer;
+  readonly #source: SlabSource;
   readonly #maxFreeBytes: number;
   readonly #free = new Map<number, Slab[]>();
   #lentBytes = 0;
@@ -44,8 +48,8 @@ export class BufferPool {
   #reuses = 0;
 
   /** `maxFreeBytes`: slabs beyond this are given back to the system instead of being kept. */
-  constructor(allocate: (bytes: number) => ArrayBuffer, maxFreeBytes: number) {
-    this.#allocate = allocate;
+  constructor(source: SlabSource, maxFreeBytes: number) {
+    this.#source = source;
     this.#maxFreeBytes = maxFreeBytes;
   }
 
@@ -65,8 +69,11 @@ export class BufferPool {
   /** Takes a slab back. Only after its memory region is gone: nobody may still write to it. */
   release(slab: Slab): void {
     const size = slab.bytes.length;
+    if (this.#freeBytes + size > this.#maxFreeBytes) {
+      this.surrender(slab);
+      return;
+    }
     this.#lentBytes -= size;
-    if (this.#freeBytes + size > this.#maxFreeBytes) return;
     slab.bytes.fill(0);
     const kept = this.#free.get(size);
     if (kept === undefined) this.#free.set(size, [slab]);
@@ -77,6 +84,7 @@ export class BufferPool {
   /** Lets go of a slab that now belongs to the user; the garbage collector unmaps it. */
   surrender(slab: Slab): void {
     this.#lentBytes -= slab.bytes.length;
+    this.#source.leaveSlabToCollector(slab.buffer);
   }
 
   stats(): BufferPoolStats {
@@ -89,7 +97,7 @@ export class BufferPool {
   }
 
   #create(size: number): Slab {
-    const buffer = this.#allocate(size);
+    const buffer = this.#source.allocateSlab(size);
     this.#allocations++;
     return { buffer, bytes: new Uint8Array(buffer), view: new DataView(buffer) };
   }

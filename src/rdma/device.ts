@@ -82,7 +82,7 @@ export class Device {
     this.#handles.push(this.registry.add('device', name, 0, () => this.native.close()));
     try {
       this.attributes = this.native.queryDevice();
-      this.pool = new BufferPool((bytes) => loadAddon().allocateSlab(bytes), MAX_FREE_BYTES);
+      this.pool = new BufferPool(loadAddon(), MAX_FREE_BYTES);
       const group = new PollGroup(this.native, { spinUs });
       this.group = group;
       this.#handles.push(this.registry.add('pollGroup', name, 0, () => group.close()));

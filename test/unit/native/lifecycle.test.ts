@@ -216,6 +216,13 @@ describe('memory', () => {
     expect(new Uint8Array(slab).every((byte) => byte === 0)).toBe(true);
   });
 
+  it.each([
+    ['kept', 'never 64\n'],
+    ['left', 'often 64\n'],
+  ])('makes the garbage collector work only when it is left to it: %s', async (fate, stdout) => {
+    expect(await run('hold-slabs.mjs', [fate])).toMatchObject({ stdout, stderr: '' });
+  });
+
   it('that cannot be had is a typed error', () => {
     expect(() => addon.allocateSlab(2 ** 50)).toThrow(
       expect.objectContaining({ code: 'ERR_VERBENA_NO_MEMORY', errnoName: 'ENOMEM' }),

@@ -1,9 +1,14 @@
 // The buffer pool: size classes with little waste, and memory that was zeroed before its next user.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { BufferPool, slabBytesFor } from '../../../src/rdma/buffer-pool.js';
+import { BufferPool, slabBytesFor, type SlabSource } from '../../../src/rdma/buffer-pool.js';
 
-const allocate = (bytes: number): ArrayBuffer => new ArrayBuffer(bytes);
+/** Plain memory, and what was left to the garbage collector of it. */
+function plainSource(): { source: SlabSource; left: ArrayBuffer[] } {
+  const left: ArrayBuffer[] = [];
+  const allocateSlab = (bytes: number): ArrayBuffer => new ArrayBuffer(bytes);
+  return { left, source: { allocateSlab, leaveSlabToCollector: (slab) => left.push(slab) } };
+}
 
 describe('slabBytesFor', () => {
   it('is enough, whole pages, and at most an eighth too much beyond 8 pages', () => {
@@ -30,7 +35,7 @@ describe('slabBytesFor', () => {
 
 describe('BufferPool', () => {
   it('gives a slab again, zeroed', () => {
-    const pool = new BufferPool(allocate, 1e9);
+    const pool = new BufferPool(plainSource().source, 1e9);
     const first = pool.acquire(5000);
     first.bytes.fill(7);
     pool.release(first);
@@ -41,18 +46,22 @@ describe('BufferPool', () => {
   });
 
   it('never sees a surrendered slab again', () => {
-    const pool = new BufferPool(allocate, 1e9);
+    const { source, left } = plainSource();
+    const pool = new BufferPool(source, 1e9);
     const slab = pool.acquire(1);
     pool.surrender(slab);
+    expect(left).toEqual([slab.buffer]);
     expect(pool.acquire(1)).not.toBe(slab);
     expect(pool.stats()).toMatchObject({ lentBytes: 4096, allocations: 2, reuses: 0 });
   });
 
   it('keeps no more than its limit', () => {
-    const pool = new BufferPool(allocate, 8192);
+    const { source, left } = plainSource();
+    const pool = new BufferPool(source, 8192);
     const slabs = [pool.acquire(4096), pool.acquire(4096), pool.acquire(4096)];
     for (const slab of slabs) pool.release(slab);
     expect(pool.stats()).toMatchObject({ lentBytes: 0, freeBytes: 8192 });
+    expect(left).toEqual([slabs[2]?.buffer]);
   });
 
   it('lends no slab twice, and accounts for every byte', () => {
@@ -61,7 +70,7 @@ describe('BufferPool', () => {
     });
     fc.assert(
       fc.property(steps, (schedule) => {
-        const pool = new BufferPool(allocate, 100_000);
+        const pool = new BufferPool(plainSource().source, 100_000);
         const lent = new Set<ReturnType<BufferPool['acquire']>>();
         for (const step of schedule) {
           if (typeof step === 'number') {
