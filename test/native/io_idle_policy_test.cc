@@ -46,6 +46,25 @@ TEST(IdlePolicy, SleepsForAWhileWhenAYieldTookLong) {
   EXPECT_EQ(policy.after_idle_poll(back + IdlePolicy::kCrowdedFor), Action::kYield);
 }
 
+TEST(IdlePolicy, LeavesAProgramItsThreadThatDoesOtherThingsBetweenItsPolls) {
+  IdlePolicy policy = out_of_patience();
+  TimeNs now = kStart;
+  for (int turn = 0; turn < 100; ++turn) {
+    now += IdlePolicy::kOtherThings + 1;
+    EXPECT_EQ(policy.after_idle_poll(now), Action::kPollAgain);
+  }
+}
+
+TEST(IdlePolicy, DoesNotTakeItsOwnYieldsAndSleepsForOtherThings) {
+  IdlePolicy policy = out_of_patience();
+  TimeNs back = kStart + IdlePolicy::kLongYield;
+  policy.on_yielded(kStart, back);
+  EXPECT_EQ(policy.after_idle_poll(back), Action::kSleep);
+  back += IdlePolicy::kLongestSleep;
+  policy.on_slept(back);
+  EXPECT_EQ(policy.after_idle_poll(back), Action::kSleep);
+}
+
 TEST(IdlePolicy, SpinsFirstOnACrowdedMachineToo) {
   IdlePolicy policy = out_of_patience();
   const TimeNs back = kStart + IdlePolicy::kLongYield;

@@ -49,6 +49,7 @@ void wait_politely(bool busy, engine::TimeNs now, int socket_fd) {
       pollfd packet{socket_fd, POLLIN, 0};
       const timespec limit = io::to_timespec(io::IdlePolicy::kLongestSleep);
       ppoll(&packet, 1, &limit, nullptr);
+      return policy.on_slept(io::monotonic_now());
   }
 }
 
@@ -74,6 +75,7 @@ Lane::Lane(const Settings& settings)
 
 void Lane::poll(const engine::CompletionQueue& queue) {
   const engine::TimeNs now = io::monotonic_now();
+  if (another_queue_drives(queue, now)) return;
   wait_politely(drive_unless_driven(now), now, socket_fd());
   // A program that polls an armed queue looks once more before it sleeps, and no poll follows.
   if (queue.armed()) {
@@ -81,6 +83,18 @@ void Lane::poll(const engine::CompletionQueue& queue) {
   } else {
     thread_.note_poll(now);
   }
+}
+
+// A program that polls many queues in turn drives the lane once a round, with one of them: the
+// packets are for all. Whichever comes next takes over when that one is polled no more.
+bool Lane::another_queue_drives(const engine::CompletionQueue& queue, engine::TimeNs now) {
+  constexpr engine::TimeNs kRound = 20'000;
+  const bool another = driving_queue_.load(std::memory_order_relaxed) != &queue &&
+                       now - driven_at_.load(std::memory_order_relaxed) < kRound;
+  if (another && !queue.armed()) return true;
+  driving_queue_.store(&queue, std::memory_order_relaxed);
+  driven_at_.store(now, std::memory_order_relaxed);
+  return false;
 }
 
 int Lane::wait(int fd) {

@@ -94,6 +94,7 @@ class Lane : private io::Progress {
   engine::TimeNs next_deadline() override;
   int socket_fd() const override { return groups_.fd(); }
 
+  bool another_queue_drives(const engine::CompletionQueue& queue, engine::TimeNs now);
   // True when there was work and no other thread was at it.
   bool drive_unless_driven(engine::TimeNs now);
 
@@ -126,6 +127,10 @@ class Lane : private io::Progress {
   CountersPage counters_;
   KernelRandom random_;
   std::unique_ptr<engine::EventSink> events_;
+
+  // Which queue's polls drive the lane, and when one last did.
+  std::atomic<const engine::CompletionQueue*> driving_queue_{nullptr};
+  std::atomic<engine::TimeNs> driven_at_{0};
 
   util::FairMutex mutex_;
   engine::Engine engine_;

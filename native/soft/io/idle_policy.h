@@ -20,10 +20,16 @@ class IdlePolicy {
   static constexpr TimeNs kCrowdedFor = 20'000'000;
   // What the program would wait for and no packet announces, it sees this late.
   static constexpr TimeNs kLongestSleep = 100'000;
+  // Polls further apart are those of a program that has other things to do, an event loop say: its
+  // time is its own.
+  static constexpr TimeNs kOtherThings = 10'000;
 
   void on_work() { idle_polls_ = 0; }
 
+  // `now` is when the poll began.
   Action after_idle_poll(TimeNs now) {
+    if (now - left_at_ > kOtherThings) idle_polls_ = 0;
+    left_at_ = now;
     if (idle_polls_ < kPatiencePolls) {
       ++idle_polls_;
       return Action::kPollAgain;
@@ -33,11 +39,16 @@ class IdlePolicy {
 
   void on_yielded(TimeNs from, TimeNs until) {
     if (until - from >= kLongYield) crowded_until_ = until + kCrowdedFor;
+    left_at_ = until;
   }
+
+  void on_slept(TimeNs until) { left_at_ = until; }
 
  private:
   uint32_t idle_polls_ = 0;
   TimeNs crowded_until_ = 0;
+  // When the program was last given its thread back, or shortly before.
+  TimeNs left_at_ = 0;
 };
 
 }  // namespace verbena::io
