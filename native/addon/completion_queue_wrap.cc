@@ -19,6 +19,8 @@ Napi::Object CompletionQueueWrap::create(Environment& environment, PollGroupWrap
   try {
     making.cq = std::make_shared<verbs::CompletionQueue>(core->channel(), depth,
                                                          environment.owner_of(making.place));
+    making.polled->cq = making.cq.get();
+    poller.add(*making.polled);
   } catch (const verbs::Error&) {
     poller.remove(making.place);
     throw;
@@ -36,9 +38,6 @@ CompletionQueueWrap::CompletionQueueWrap(const Napi::CallbackInfo& info)
       group_object_(Napi::Persistent(making().group.Value())) {
   set_constant(info.This().As<Napi::Object>(), "depth",
                Napi::Number::New(info.Env(), cq_->depth()));
-  polled_->cq = cq_.get();
-  group_->poller().add(*polled_);
-  group_->keep_awake();
   opened(environment_->shared_reaper(), Kind::kCompletionQueue, &making().group);
 }
 

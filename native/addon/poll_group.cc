@@ -1,6 +1,7 @@
 // Owns the turn of a poll group in the event loop.
 #include "addon/poll_group.h"
 
+#include <poll.h>
 #include <sched.h>
 
 #include <cerrno>
@@ -13,8 +14,8 @@
 namespace verbena::addon {
 namespace {
 
-/** While spinning, the channel is looked at once in so many polls: reading it is a system call. */
-constexpr uint32_t kPollsPerChannelRead = 8;
+/** While spinning, the loop is looked at once in so many polls: that is a system call. */
+constexpr uint32_t kPollsPerLoopCheck = 4;
 
 size_t ring_bytes(uint32_t entries, uint32_t words) {
   return static_cast<size_t>(entries) * words * sizeof(uint32_t);
@@ -84,7 +85,10 @@ void PollGroup::on_prepare() {
   uint32_t count = gather(/*may_arm=*/true);
   if (count == 0 && about_to_block()) {
     count = spin();
-    if (count == 0) count = poller_.arm_all(records(), options_.completion_capacity);
+    // Other work than this group's may wait in the loop; what is HOT is polled again after it.
+    if (count == 0 && !loop_is_ready()) {
+      count = poller_.arm_all(records(), options_.completion_capacity);
+    }
   }
   deliver(count);
   if (!is_running()) return;
@@ -131,15 +135,21 @@ bool PollGroup::about_to_block() {
   return uv_backend_timeout(environment_->loop()) != 0;
 }
 
+/** Whether a descriptor that the loop watches has something, this group's channel among them. */
+bool PollGroup::loop_is_ready() {
+  pollfd loop{uv_backend_fd(environment_->loop()), POLLIN, 0};
+  return poll(&loop, 1, 0) > 0;
+}
+
 uint32_t PollGroup::spin() {
   if (options_.spin_us == 0 || !poller_.has_hot() || !governor_.should_spin()) return 0;
   ++stats_.spins;
   const uint64_t deadline = util::monotonic_ns() + uint64_t{options_.spin_us} * 1000;
   uint32_t count = 0;
-  for (uint32_t polls = 1; count == 0 && util::monotonic_ns() < deadline; ++polls) {
+  for (uint32_t polls = 0; count == 0 && util::monotonic_ns() < deadline; ++polls) {
+    if (polls % kPollsPerLoopCheck == 0 && loop_is_ready()) return 0;
     // Whoever else wants this core may be the one that we wait for.
     sched_yield();
-    if (polls % kPollsPerChannelRead == 0 && poller_.armed_count() > 0) collect_events();
     count = poller_.pass(records(), options_.completion_capacity, /*may_arm=*/false);
   }
   if (count > 0) ++stats_.spin_hits;

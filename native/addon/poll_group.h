@@ -83,6 +83,7 @@ class PollGroup : public std::enable_shared_from_this<PollGroup> {
   void give_up_channel(verbs::Error error);
   uint32_t gather(bool may_arm);
   bool about_to_block();
+  bool loop_is_ready();
   uint32_t spin();
   void deliver(uint32_t count);
   void report_errors();

@@ -35,6 +35,10 @@ uint32_t CqPoller::reserve(PolledQueue& queue) {
   return *place;
 }
 
+void CqPoller::add(PolledQueue& queue) {
+  request_event(queue);
+}
+
 void CqPoller::remove(uint32_t place) {
   PolledQueue* queue = queues_.find(place);
   if (queue == nullptr) return;
@@ -81,10 +85,16 @@ uint32_t CqPoller::poll(PolledQueue& queue, CompletionRecord* records, uint32_t 
   return written;
 }
 
-uint32_t CqPoller::arm(PolledQueue& queue, CompletionRecord* records, uint32_t room) {
+void CqPoller::request_event(const PolledQueue& queue) {
   const int error = error_of(ibv_req_notify_cq(queue.cq->get(), /*solicited_only=*/0));
-  if (error != 0) {
-    give_up(queue, verbs_error("ibv_req_notify_cq", error));
+  if (error != 0) throw verbs_error("ibv_req_notify_cq", error);
+}
+
+uint32_t CqPoller::arm(PolledQueue& queue, CompletionRecord* records, uint32_t room) {
+  try {
+    request_event(queue);
+  } catch (const Error& error) {
+    give_up(queue, error);
     return 0;
   }
   const uint32_t written = poll(queue, records, room);

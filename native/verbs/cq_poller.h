@@ -45,8 +45,8 @@ class CqPoller {
 
   /** Reserves a place; its number must be the low word of the `owner` the queue is created with. */
   uint32_t reserve(PolledQueue& queue);
-  /** The queue starts HOT. */
-  void add(PolledQueue& queue) { make_hot(queue); }
+  /** A queue that was just made, and is empty: it starts ARMED. */
+  void add(PolledQueue& queue);
   /** Before the queue is closed; harmless when the place is not taken. */
   void remove(uint32_t place);
 
@@ -74,6 +74,7 @@ class CqPoller {
   /** Completions taken from one queue before the next gets its turn. */
   static constexpr uint32_t kBatch = 64;
 
+  static void request_event(const PolledQueue& queue);
   void make_hot(PolledQueue& queue);
   void cool(PolledQueue& queue);
   uint32_t poll(PolledQueue& queue, CompletionRecord* records, uint32_t room);

@@ -79,9 +79,18 @@ function pingPong(ends: readonly LoopbackEnd[], rounds: number, window = 1): Pro
 }
 
 describe('a completion queue', () => {
-  it('is HOT when it is made, and ARMED once the loop goes to sleep', async () => {
-    const { group } = pair({ spinUs: 0 });
-    expect(group.native.stats()).toMatchObject({ hotCqs: 2, armedCqs: 0 });
+  it('is ARMED when it is made, HOT while completions come, and ARMED before the loop sleeps', async () => {
+    const { group, a, b } = pair({ spinUs: 0 });
+    expect(group.native.stats()).toMatchObject({ hotCqs: 0, armedCqs: 2 });
+    const busy = pingPong([a, b], 50);
+    let hot = 0;
+    const answer = group.onBatch;
+    group.onBatch = (count) => {
+      hot = Math.max(hot, group.native.stats().hotCqs);
+      answer(count);
+    };
+    await busy;
+    expect(hot).toBeGreaterThan(0);
     await allArmed(group);
     expect(group.native.stats()).toMatchObject({ hotCqs: 0, armedCqs: 2 });
   });
