@@ -22,7 +22,11 @@ function nativeFolders(): string[] {
   ];
 }
 
+const found = new Map<string, string>();
+
 function findNative(file: string): string {
+  const known = found.get(file);
+  if (known !== undefined) return known;
   const folders = nativeFolders();
   const folder = folders.find((candidate) => existsSync(join(candidate, file)));
   if (folder === undefined) {
@@ -32,7 +36,9 @@ function findNative(file: string): string {
         `Run: npm run build:native (in ${packageRoot})`,
     );
   }
-  return join(folder, file);
+  const path = join(folder, file);
+  found.set(file, path);
+  return path;
 }
 
 /** Loads the addon; the first call installs the exit handler that releases what is left. */
