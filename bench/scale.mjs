@@ -11,6 +11,8 @@ import { parseArgs } from 'node:util';
 import { makeDevCertificate } from '../dist/cli/dev-certificate.js';
 
 const WORKING = 16;
+/** Set-ups of each process before anything is measured: until then its code is being compiled. */
+const WARM_UP = 500;
 const DEPTH = 4;
 const BYTES = 64;
 
@@ -64,7 +66,7 @@ async function stage(kind, { ca, cert, key }) {
 const percentile = (sorted, part) =>
   sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))];
 
-/** Connects `count` clients; the rate, and the time of each set-up. */
+/** Connects `count` clients; the rate, and the time of each set-up in microseconds. */
 async function connectAll({ all }, count) {
   const started = performance.now();
   const answers = await all((index) => ({
@@ -73,10 +75,10 @@ async function connectAll({ all }, count) {
     atOnce: Math.max(1, share(atOnce, index)),
   }));
   const perSecond = count / ((performance.now() - started) / 1000);
-  const times = answers.flatMap((answer) => answer.times).sort((a, b) => a - b);
+  const times = answers.flatMap((answer) => answer.times);
   const failures = answers.flatMap((answer) => answer.failures);
   for (const failure of new Set(failures)) say(`a set-up failed: ${failure}`);
-  return { perSecond, p50: percentile(times, 0.5), p99: percentile(times, 0.99) };
+  return { perSecond, times };
 }
 
 async function throughput({ all }) {
@@ -90,51 +92,61 @@ async function throughput({ all }) {
   return answers.reduce((sum, { requests }) => sum + requests, 0) / seconds;
 }
 
+const warmUp = ({ all }) => all(() => ({ command: 'cycle', count: WARM_UP, atOnce: 4 }));
+
+/** The part of the memory that came with the second half of the clients, for each of them. */
+function perClient(half, full, key) {
+  return (full[key] - half[key]) / (full.connected - half.connected);
+}
+
+/** Connects everybody, the second half apart; `touch` gives every client the memory it will use. */
+async function fill(stage, touch) {
+  const halfway = Math.floor(clients / 2);
+  const first = await connectAll(stage, halfway);
+  await touch();
+  const half = await stage.counts();
+  const second = await connectAll(stage, clients - halfway);
+  await touch();
+  const full = await stage.counts();
+  say(`heap per client: ${Math.round(perClient(half, full, 'heapBytes'))}`);
+  const seconds = halfway / first.perSecond + (clients - halfway) / second.perSecond;
+  const times = [...first.times, ...second.times].sort((a, b) => a - b);
+  return {
+    full,
+    perSecond: clients / seconds,
+    p50: percentile(times, 0.5),
+    p99: percentile(times, 0.99),
+    rssPerClient: perClient(half, full, 'rssBytes'),
+    registeredPerClient: perClient(half, full, 'registeredBytes'),
+  };
+}
+
 async function measureTls(certificate) {
   const tls = await stage('tls', certificate);
-  await connectAll(tls, WORKING); // warms the compilers up
-  const before = await tls.counts();
-  const setup = await connectAll(tls, clients - WORKING);
-  const after = await tls.counts();
+  await warmUp(tls);
+  const filled = await fill(tls, async () => undefined);
   await tls.close();
-  say(`heap per client: ${Math.round((after.heapBytes - before.heapBytes) / (clients - WORKING))}`);
-  return {
-    perSecond: setup.perSecond,
-    p50: setup.p50,
-    p99: setup.p99,
-    rssPerClient: (after.rssBytes - before.rssBytes) / (after.connected - before.connected),
-  };
+  return filled;
 }
 
 async function measureVerbena(certificate) {
   const verbena = await stage('verbena', certificate);
-  await connectAll(verbena, WORKING);
-  await verbena.all(() => ({ command: 'touch' }));
-  const alone = [await throughput(verbena)];
-  const before = await verbena.counts();
-  const setup = await connectAll(verbena, clients - WORKING);
-  await verbena.all(() => ({ command: 'touch' }));
-  const full = await verbena.counts();
-  say(`${full.connected} connected, ${full.uniquePsns} PSNs`);
-  const crowded = [await throughput(verbena), await throughput(verbena)];
+  await warmUp(verbena);
+  const filled = await fill(verbena, () => verbena.all(() => ({ command: 'touch' })));
+  say(`${filled.full.connected} connected, ${filled.full.uniquePsns} PSNs`);
   const idle = await idleShare(verbena);
+  // Crowded, alone, crowded, alone: whatever drifts meanwhile is in both.
+  const crowded = [await throughput(verbena)];
+  await verbena.all((index) => ({ command: 'leave', keep: share(WORKING, index) }));
+  const alone = [await throughput(verbena)];
+  await connectAll(verbena, clients - WORKING);
+  crowded.push(await throughput(verbena));
   await verbena.all((index) => ({ command: 'leave', keep: share(WORKING, index) }));
   alone.push(await throughput(verbena));
   const cycled = cycles > 0 ? await measureCycles(verbena) : undefined;
   await verbena.close();
-  const added = full.connected - before.connected;
-  say(`heap per client: ${Math.round((full.heapBytes - before.heapBytes) / added)}`);
-  const registered = (full.registeredBytes - before.registeredBytes) / added;
   const mean = (list) => list.reduce((sum, value) => sum + value, 0) / list.length;
-  return {
-    full,
-    setup,
-    registered,
-    rssPerClient: (full.rssBytes - before.rssBytes) / added - registered,
-    ratio: mean(crowded) / mean(alone),
-    idle,
-    cycled,
-  };
+  return { ...filled, ratio: mean(crowded) / mean(alone), idle, cycled };
 }
 
 /** Share of a core that the server takes while all its clients are idle. */
@@ -167,17 +179,20 @@ say(`bare TLS, ${clients} clients in ${processes} processes, ${atOnce} at once`)
 const tls = await measureTls(certificate);
 say('Verbena');
 const verbena = await measureVerbena(certificate);
+const { registeredPerClient } = verbena;
 const result = {
   connected: verbena.full.connected,
   refused: verbena.full.refused,
   uniquePsns: verbena.full.uniquePsns / 2,
-  setupPerSecond: Math.round(verbena.setup.perSecond),
-  setupUs: { p50: Math.round(verbena.setup.p50), p99: Math.round(verbena.setup.p99) },
+  setupPerSecond: Math.round(verbena.perSecond),
+  setupUs: { p50: Math.round(verbena.p50), p99: Math.round(verbena.p99) },
   tlsSetupPerSecond: Math.round(tls.perSecond),
   tlsSetupUs: { p50: Math.round(tls.p50), p99: Math.round(tls.p99) },
-  setupRatio: Number((verbena.setup.perSecond / tls.perSecond).toFixed(3)),
-  rssPerClientBytesBeyondTls: Math.round(verbena.rssPerClient - tls.rssPerClient),
-  registeredPerClientBytes: Math.round(verbena.registered),
+  setupRatio: Number((verbena.perSecond / tls.perSecond).toFixed(3)),
+  rssPerClientBytesBeyondTls: Math.round(
+    verbena.rssPerClient - registeredPerClient - tls.rssPerClient,
+  ),
+  registeredPerClientBytes: Math.round(registeredPerClient),
   throughputRatioIdleClients: Number(verbena.ratio.toFixed(3)),
   idleServerCoreShare: Number(verbena.idle.toFixed(4)),
   ...(verbena.cycled === undefined ? {} : { cycled: verbena.cycled }),
