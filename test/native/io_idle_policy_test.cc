@@ -42,6 +42,7 @@ TEST(IdlePolicy, SleepsForAWhileWhenAYieldTookLong) {
   const TimeNs back = kStart + IdlePolicy::kLongYield;
   policy.on_yielded(kStart, back);
   EXPECT_EQ(policy.after_idle_poll(back), Action::kSleep);
+  policy.on_slept(back + IdlePolicy::kCrowdedFor - 1);
   EXPECT_EQ(policy.after_idle_poll(back + IdlePolicy::kCrowdedFor - 1), Action::kSleep);
   EXPECT_EQ(policy.after_idle_poll(back + IdlePolicy::kCrowdedFor), Action::kYield);
 }

@@ -2,11 +2,17 @@
 #include "soft/engine/completion_queue.h"
 
 #include <algorithm>
+#include <new>
 
 namespace verbena::engine {
+namespace {
+
+constexpr uint32_t kFirstEntries = 8;
+
+}  // namespace
 
 CompletionQueue::CompletionQueue(uint32_t depth, CompletionListener* listener, void* owner)
-    : ring_(depth), listener_(listener), owner_(owner) {}
+    : depth_(depth), ring_(std::min(depth, kFirstEntries)), listener_(listener), owner_(owner) {}
 
 CompletionQueue::Push CompletionQueue::push(const ibv_wc& completion, bool solicited) {
   bool notify = false;
@@ -14,7 +20,7 @@ CompletionQueue::Push CompletionQueue::push(const ibv_wc& completion, bool solic
     const std::lock_guard lock(mutex_);
     if (failed_) return Push::kFailed;
     const uint32_t count = count_.load(std::memory_order_relaxed);
-    failed_ = count == ring_.size();
+    failed_ = !make_room(count);
     if (failed_) return Push::kOverflow;
     ring_[(head_ + count) % ring_.size()] = completion;
     count_.store(count + 1, std::memory_order_release);
@@ -60,11 +66,28 @@ bool CompletionQueue::resize(uint32_t depth) {
   const std::lock_guard lock(mutex_);
   const uint32_t count = count_.load(std::memory_order_relaxed);
   if (count > depth) return false;
-  std::vector<ibv_wc> resized(depth);
-  for (uint32_t i = 0; i < count; ++i) resized[i] = ring_[(head_ + i) % ring_.size()];
-  ring_ = std::move(resized);
-  head_ = 0;
+  move_to_ring_of(std::min(depth, std::max(count, kFirstEntries)));
+  depth_ = depth;
   return true;
+}
+
+bool CompletionQueue::make_room(uint32_t waiting) {
+  if (waiting < ring_.size()) return true;
+  if (waiting >= depth_) return false;
+  try {
+    move_to_ring_of(std::min(size_t{depth_}, 2 * ring_.size()));
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+  return true;
+}
+
+void CompletionQueue::move_to_ring_of(size_t entries) {
+  std::vector<ibv_wc> ring(entries);
+  const uint32_t count = count_.load(std::memory_order_relaxed);
+  for (uint32_t i = 0; i < count; ++i) ring[i] = ring_[(head_ + i) % ring_.size()];
+  ring_ = std::move(ring);
+  head_ = 0;
 }
 
 }  // namespace verbena::engine

@@ -1,5 +1,5 @@
 // A completion queue: a bounded ring that the engine fills and any thread polls, with one-shot
-// notification.
+// notification. Its memory doubles up to its depth as it is needed.
 #pragma once
 
 #include <infiniband/verbs.h>
@@ -20,7 +20,8 @@ class CompletionQueue {
 
   enum class Push : uint8_t {
     kStored,
-    kOverflow,  // the ring was full: the entry is lost, and the queue is in error from now on
+    kOverflow,  // it was full, or the machine has no memory: the entry is lost, and the queue is in
+                // error from now on
     kFailed,    // the queue was in error already
   };
   Push push(const ibv_wc& completion, bool solicited);
@@ -36,13 +37,18 @@ class CompletionQueue {
   // Whether an event was requested and has not been raised: the program means to sleep.
   bool armed() const { return armed_.load(std::memory_order_relaxed) != Armed::kNo; }
 
-  uint32_t depth() const { return static_cast<uint32_t>(ring_.size()); }
+  uint32_t depth() const { return depth_; }
   void* owner() const { return owner_; }
 
  private:
   enum class Armed : uint8_t { kNo, kSolicited, kAny };
 
+  // Moves what is waiting into a ring of so many entries. Throws std::bad_alloc.
+  void move_to_ring_of(size_t entries);
+  bool make_room(uint32_t waiting);
+
   mutable std::mutex mutex_;
+  uint32_t depth_;
   std::vector<ibv_wc> ring_;
   uint32_t head_ = 0;
   // Written under the mutex; read without it to answer an empty poll.

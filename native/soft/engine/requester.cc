@@ -131,6 +131,7 @@ RemoteTarget remote_of(const ibv_send_wr& from) {
 }
 
 void store_request(SendQueue& queue, const ibv_send_wr& from, uint32_t length) {
+  queue.make_room();
   const uint64_t number = queue.tail();
   SendRequest& to = queue.at(number);
   to = {};

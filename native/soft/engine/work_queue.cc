@@ -1,4 +1,4 @@
-// Posting and taking of receive requests.
+// The growth of send queues; posting and taking of receive requests.
 #include "soft/engine/work_queue.h"
 
 #include <algorithm>
@@ -6,6 +6,19 @@
 #include <utility>
 
 namespace verbena::engine {
+
+void SendQueue::make_room() {
+  if (tail_ - head_ < room_) return;
+  SendQueue grown(depth_, std::min(depth_, 2 * room_), max_sge_, max_inline_);
+  for (uint64_t number = head_; number != tail_; ++number) {
+    grown.at(number) = at(number);
+    std::copy_n(sges(number), max_sge_, grown.sges(number));
+    std::copy_n(inline_bytes(number), max_inline_, grown.inline_bytes(number));
+  }
+  grown.head_ = head_;
+  grown.tail_ = tail_;
+  *this = std::move(grown);
+}
 
 int ReceiveQueue::post(const ibv_recv_wr& request) {
   if (full()) return ENOMEM;

@@ -1,9 +1,10 @@
 // The send and receive queues of a queue pair: rings of work requests, their scatter lists and
-// inline bytes, allocated once.
+// inline bytes.
 #pragma once
 
 #include <infiniband/verbs.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -57,17 +58,13 @@ struct SendRequest {
   bool wants_response() const { return is_read() || is_atomic() || is_atomic_write(); }
 };
 
-// Requests are numbered from 0 in the order posted; number n lives at n % depth. [head, tail) are
-// outstanding.
+// Requests are numbered from 0 in the order posted; number n lives at n % room. [head, tail) are
+// outstanding. The room doubles up to the depth as it is needed: most queue pairs of a busy server
+// are idle, and never use theirs.
 class SendQueue {
  public:
   SendQueue(uint32_t depth, uint32_t max_sge, uint32_t max_inline)
-      : depth_(depth),
-        max_sge_(max_sge),
-        max_inline_(max_inline),
-        requests_(depth),
-        sges_(size_t{depth} * max_sge),
-        inline_bytes_(size_t{depth} * max_inline) {}
+      : SendQueue(depth, std::min(depth, kFirstRoom), max_sge, max_inline) {}
 
   uint32_t depth() const { return depth_; }
   uint32_t max_sge() const { return max_sge_; }
@@ -77,12 +74,15 @@ class SendQueue {
   uint64_t head() const { return head_; }
   uint64_t tail() const { return tail_; }
 
-  SendRequest& at(uint64_t number) { return requests_[number % depth_]; }
-  ibv_sge* sges(uint64_t number) { return &sges_[(number % depth_) * max_sge_]; }
+  SendRequest& at(uint64_t number) { return requests_[number % room_]; }
+  ibv_sge* sges(uint64_t number) { return &sges_[(number % room_) * max_sge_]; }
   std::byte* inline_bytes(uint64_t number) {
-    return &inline_bytes_[(number % depth_) * max_inline_];
+    return &inline_bytes_[(number % room_) * max_inline_];
   }
 
+  // To be called before number `tail` is written. The queue must not be full. Throws
+  // std::bad_alloc, and is as it was then.
+  void make_room();
   void push() { ++tail_; }
   void pop() { ++head_; }
   // Takes back what was pushed since the tail was `tail`, none of which was started.
@@ -90,7 +90,19 @@ class SendQueue {
   void clear() { head_ = tail_; }
 
  private:
+  static constexpr uint32_t kFirstRoom = 8;
+
+  SendQueue(uint32_t depth, uint32_t room, uint32_t max_sge, uint32_t max_inline)
+      : depth_(depth),
+        room_(room),
+        max_sge_(max_sge),
+        max_inline_(max_inline),
+        requests_(room),
+        sges_(size_t{room} * max_sge),
+        inline_bytes_(size_t{room} * max_inline) {}
+
   uint32_t depth_;
+  uint32_t room_;
   uint32_t max_sge_;
   uint32_t max_inline_;
   uint64_t head_ = 0;
