@@ -79,13 +79,13 @@ export class Device {
     this.#onClosed = onClosed;
     this.libraryPath = library.path;
     this.native = library.openDevice(name);
-    this.#handles.push(this.registry.add('device', name, 0, () => this.native.close()));
+    this.#handles.push(this.registry.add('device', name, 0, this.native));
     try {
       this.attributes = this.native.queryDevice();
       this.pool = new BufferPool(loadAddon(), MAX_FREE_BYTES);
       const group = new PollGroup(this.native, { spinUs });
       this.group = group;
-      this.#handles.push(this.registry.add('pollGroup', name, 0, () => group.close()));
+      this.#handles.push(this.registry.add('pollGroup', name, 0, group));
       this.native.setAsyncEventHandler(({ event, qpIndex }) => {
         group.dispatchEvent(event, qpIndex);
       });

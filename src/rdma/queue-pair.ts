@@ -101,12 +101,12 @@ export class QueuePair implements CompletionSink {
     const { owner } = options;
     try {
       const pd = native.allocPd();
-      registry.add('pd', owner, 0, () => pd.close());
+      registry.add('pd', owner, 0, pd);
       // Room for both queues and the beacons: the completion queue cannot overrun.
       const sendDepth = options.sendDepth + 1;
       const receiveDepth = options.receiveDepth + 1;
       const cq = group.createCq(sendDepth + receiveDepth);
-      registry.add('cq', owner, 0, () => cq.close());
+      registry.add('cq', owner, 0, cq);
       const qp = group.createQp({
         pd,
         cq,
@@ -114,7 +114,7 @@ export class QueuePair implements CompletionSink {
         maxRecvWr: receiveDepth,
         maxInline: options.maxInline,
       });
-      registry.add('qp', owner, 0, () => qp.close());
+      registry.add('qp', owner, 0, qp);
       this.#pd = pd;
       this.#native = qp;
       this.#modify({
@@ -157,7 +157,7 @@ export class QueuePair implements CompletionSink {
       this.#device.pool.release(slab);
       throw error;
     }
-    const handle = this.#device.registry.add('mr', this.owner, length, () => mr.close());
+    const handle = this.#device.registry.add('mr', this.owner, length, mr);
     const region = { slab, length, index: mr.index, rkey: mr.rkey, handle };
     this.#regions.add(region);
     return region;

@@ -62,13 +62,18 @@ function nodesUnder(
     });
 }
 
+/** A native object; closing may throw. */
+export interface Closable {
+  close(): void;
+}
+
 interface Entry {
   readonly id: number;
   readonly kind: ResourceKind;
   readonly owner: string;
   readonly createdAtMs: number;
   readonly bytes: number;
-  readonly close: () => void;
+  readonly object: Closable;
   closeError: string | undefined;
 }
 
@@ -98,8 +103,8 @@ export class ResourceRegistry {
     return this.#bytes;
   }
 
-  /** Notes an object that was just created; `close` must close it and may throw. */
-  add(kind: ResourceKind, owner: string, bytes: number, close: () => void): ResourceHandle {
+  /** Notes an object that was just created. */
+  add(kind: ResourceKind, owner: string, bytes: number, object: Closable): ResourceHandle {
     const id = this.#nextId++;
     const entry: Entry = {
       id,
@@ -107,7 +112,7 @@ export class ResourceRegistry {
       owner,
       createdAtMs: Date.now(),
       bytes,
-      close,
+      object,
       closeError: undefined,
     };
     this.#entries.set(id, entry);
@@ -127,7 +132,7 @@ export class ResourceRegistry {
     const entry = this.#entries.get(handle);
     if (entry === undefined) return;
     try {
-      entry.close();
+      entry.object.close();
     } catch (error) {
       entry.closeError = messageOf(error);
       throw error;

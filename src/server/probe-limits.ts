@@ -100,7 +100,7 @@ class Probe {
     const owner = `probe-${kind}`;
     const count = countUntilRefused(this.#options.most, () => {
       const made = create();
-      registry.add(kind, owner, 0, () => made.close());
+      registry.add(kind, owner, 0, made);
     });
     const failure = cleanupError('closing what was made', registry.closeOwner(owner));
     if (failure !== undefined) throw failure;

@@ -54,9 +54,9 @@ describe('a device', () => {
     const lease = acquireDevice({ device: testDevice });
     const { device } = lease;
     const pd = device.native.allocPd();
-    device.registry.add('pd', 'somebody', 0, () => pd.close());
+    device.registry.add('pd', 'somebody', 0, pd);
     const cq = device.group.createCq(8);
-    device.registry.add('cq', 'somebody', 0, () => cq.close());
+    device.registry.add('cq', 'somebody', 0, cq);
     expect(lease.release().map(messageOf)).toEqual(['somebody left open: pd, cq']);
   });
 

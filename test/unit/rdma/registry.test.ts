@@ -14,9 +14,9 @@ describe('ResourceRegistry', () => {
     const closed: string[] = [];
     for (const kind of ['pd', 'cq', 'qp', 'mr', 'mr'] as const) {
       const name = `${kind} ${registry.size}`;
-      registry.add(kind, 'session', 0, () => closed.push(name));
+      registry.add(kind, 'session', 0, { close: () => closed.push(name) });
     }
-    registry.add('qp', 'other', 0, () => closed.push('other'));
+    registry.add('qp', 'other', 0, { close: () => closed.push('other') });
     expect(registry.closeOwner('session')).toEqual([]);
     expect(closed).toEqual(['qp 2', 'cq 1', 'mr 4', 'mr 3', 'pd 0']);
     expect(registry.counts()).toEqual({ qp: 1, cq: 0, mr: 0, pd: 0, pollGroup: 0, device: 0 });
@@ -26,11 +26,13 @@ describe('ResourceRegistry', () => {
     const registry = new ResourceRegistry();
     const closed: string[] = [];
     const busy = new Error('busy');
-    registry.add('pd', 'session', 0, () => closed.push('pd'));
-    registry.add('mr', 'session', 4096, () => {
-      throw busy;
+    registry.add('pd', 'session', 0, { close: () => closed.push('pd') });
+    registry.add('mr', 'session', 4096, {
+      close: () => {
+        throw busy;
+      },
     });
-    registry.add('qp', 'session', 0, () => closed.push('qp'));
+    registry.add('qp', 'session', 0, { close: () => closed.push('qp') });
     expect(registry.closeOwner('session')).toEqual([busy]);
     expect(closed).toEqual(['qp', 'pd']);
     expect(registry.snapshot()).toEqual([
@@ -42,7 +44,7 @@ describe('ResourceRegistry', () => {
   it('closes an object once', () => {
     const registry = new ResourceRegistry();
     let closed = 0;
-    const handle = registry.add('qp', 'session', 0, () => closed++);
+    const handle = registry.add('qp', 'session', 0, { close: () => closed++ });
     registry.close(handle);
     registry.close(handle);
     expect(closed).toBe(1);
@@ -51,7 +53,7 @@ describe('ResourceRegistry', () => {
 
   it('tells kind, owner, age and bytes of each object', () => {
     const registry = new ResourceRegistry();
-    registry.add('mr', 'client-1', 100, () => undefined);
+    registry.add('mr', 'client-1', 100, { close: () => undefined });
     const [record] = registry.snapshot();
     expect(record).toMatchObject({ kind: 'mr', owner: 'client-1', bytes: 100 });
     expect(record?.ageMs).toBeGreaterThanOrEqual(0);
@@ -61,7 +63,7 @@ describe('ResourceRegistry', () => {
   it('shows what each owner made from what', () => {
     const registry = new ResourceRegistry();
     const add = (kind: ResourceKind, owner: string, bytes = 0): void => {
-      registry.add(kind, owner, bytes, () => undefined);
+      registry.add(kind, owner, bytes, { close: () => undefined });
     };
     add('device', 'soft0');
     add('pollGroup', 'soft0');
@@ -96,10 +98,11 @@ describe('ResourceRegistry', () => {
         const registry = new ResourceRegistry();
         const closed: { rank: number; owner: string }[] = [];
         for (const { kind, owner, bytes, fails } of all) {
-          registry.add(kind, owner, bytes, () => {
+          const close = (): void => {
             if (fails) throw new Error('busy');
             closed.push({ rank: resourceKinds.indexOf(kind), owner });
-          });
+          };
+          registry.add(kind, owner, bytes, { close });
         }
         for (const owner of ['a', 'b', 'c']) {
           const failing = all.filter((object) => object.owner === owner && object.fails);
