@@ -22,10 +22,12 @@ export class DeadlineTimer {
 
   stop(): void {
     clearTimeout(this.#timer);
+    this.#timer = undefined;
     this.#armedFor = Infinity;
   }
 
   readonly #fire = (): void => {
+    this.#timer = undefined;
     this.#armedFor = Infinity;
     const next = this.#onDue(performance.now());
     if (next !== Infinity) this.arm(next);

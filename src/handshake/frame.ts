@@ -22,7 +22,8 @@ export function encodeFrame(body: Uint8Array): Buffer {
 
 /** Cuts a byte stream into frames, whatever the chunks it arrives in. Holds at most one frame. */
 export class FrameReader {
-  readonly #header = Buffer.alloc(LENGTH_BYTES);
+  /** The length as far as it is read, and how many bytes of it that is. */
+  #length = 0;
   #headerBytes = 0;
   #body: Buffer | undefined;
   #bodyBytes = 0;
@@ -57,9 +58,9 @@ export class FrameReader {
 
   #readHeader(chunk: Uint8Array, at: number): number {
     const taken = Math.min(LENGTH_BYTES - this.#headerBytes, chunk.length - at);
-    this.#header.set(chunk.subarray(at, at + taken), this.#headerBytes);
+    for (const byte of chunk.subarray(at, at + taken)) this.#length = this.#length * 256 + byte;
     this.#headerBytes += taken;
-    if (this.#headerBytes === LENGTH_BYTES) this.#startBody(this.#header.readUInt32BE(0));
+    if (this.#headerBytes === LENGTH_BYTES) this.#startBody(this.#length);
     return taken;
   }
 
@@ -74,6 +75,7 @@ export class FrameReader {
       );
     }
     this.#headerBytes = 0;
+    this.#length = 0;
     this.#body = Buffer.alloc(length);
     this.#bodyBytes = 0;
   }

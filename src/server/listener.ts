@@ -17,7 +17,8 @@ export interface ListenerOptions {
 export class PendingSocket {
   readonly #raw: Socket;
   readonly #forget: () => void;
-  readonly #timer: NodeJS.Timeout;
+  #timer: NodeJS.Timeout | undefined;
+  readonly #onClose = (): void => this.done();
   readonly #acceptedAt = performance.now();
   /** Called instead of destroying the socket silently when the deadline passes. */
   onDeadline: (() => void) | undefined;
@@ -26,7 +27,7 @@ export class PendingSocket {
     this.#raw = raw;
     this.#forget = forget;
     this.#timer = setTimeout(() => this.#expire(), timeoutMs);
-    raw.once('close', () => this.done());
+    raw.once('close', this.#onClose);
   }
 
   /** Milliseconds since the TCP connection was accepted. */
@@ -37,6 +38,9 @@ export class PendingSocket {
   /** The set-up is over, well or not. Idempotent. */
   done(): void {
     clearTimeout(this.#timer);
+    // A session outlives its set-up by far, and should not hold what that needed.
+    this.#timer = undefined;
+    this.#raw.off('close', this.#onClose);
     this.#forget();
   }
 

@@ -79,7 +79,7 @@ function pingPong(ends: readonly LoopbackEnd[], rounds: number, window = 1): Pro
 }
 
 describe('a completion queue', () => {
-  it('is ARMED when it is made, HOT while completions come, and ARMED before the loop sleeps', async () => {
+  it('is ARMED when it is made, HOT with completions, ARMED before the loop sleeps', async () => {
     const { group, a, b } = pair({ spinUs: 0 });
     expect(group.native.stats()).toMatchObject({ hotCqs: 0, armedCqs: 2 });
     const busy = pingPong([a, b], 50);
