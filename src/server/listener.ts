@@ -1,6 +1,11 @@
 // Accepts TLS connections, and gives each one deadline from TCP accept to the end of its set-up.
-import type { AddressInfo, Socket } from 'node:net';
-import { createServer, type Server as TlsServer, type TLSSocket, type TlsOptions } from 'node:tls';
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import {
+  createServer as createTlsServer,
+  type Server as TlsServer,
+  type TLSSocket,
+  type TlsOptions,
+} from 'node:tls';
 import { VerbenaError, codeOf, messageOf } from '../errors.js';
 
 export interface ListenerOptions {
@@ -62,7 +67,9 @@ function keyOf(socket: Socket): string {
 }
 
 export class Listener {
-  readonly #server: TlsServer;
+  /** Accepts; those that there is room for go on to TLS. */
+  readonly #server: Server;
+  readonly #tls: TlsServer;
   readonly #options: ListenerOptions;
   readonly #pending = new Map<string, PendingSocket>();
   #turnedAway = 0;
@@ -71,7 +78,7 @@ export class Listener {
   constructor(options: ListenerOptions) {
     this.#options = options;
     try {
-      this.#server = createServer(options.tls);
+      this.#tls = createTlsServer(options.tls);
     } catch (cause) {
       throw new VerbenaError(
         'ERR_VERBENA_TLS',
@@ -80,9 +87,9 @@ export class Listener {
         { cause },
       );
     }
-    this.#server.on('connection', (raw: Socket) => this.#onConnection(raw));
-    this.#server.on('secureConnection', (socket) => this.#onSecure(socket));
-    this.#server.on('tlsClientError', (error, socket) => {
+    this.#server = createServer((raw) => this.#onConnection(raw));
+    this.#tls.on('secureConnection', (socket) => this.#onSecure(socket));
+    this.#tls.on('tlsClientError', (error, socket) => {
       // Left alone, the socket would stay open.
       socket.destroy();
       options.onRefused(error);
@@ -146,6 +153,7 @@ export class Listener {
     const key = keyOf(raw);
     const pending = new PendingSocket(raw, handshakeTimeoutMs, () => this.#pending.delete(key));
     this.#pending.set(key, pending);
+    this.#tls.emit('connection', raw);
   }
 
   #onSecure(socket: TLSSocket): void {
