@@ -21,6 +21,20 @@ function integer(min: number, max: number): (text: string) => number {
   };
 }
 
+/** A flag for each setting of a server, and one for a file with any of them. */
+function withSettings(command: Command): Command {
+  for (const setting of serveSettings as readonly Setting[]) {
+    const argument = setting.kind === 'text' ? setting.key.toUpperCase() : setting.kind;
+    const usual = setting.default === undefined ? '' : `, default: ${setting.default}`;
+    const help = `${setting.help} (env: ${setting.env}${usual})`;
+    command.addOption(new Option(`${flagOf(setting.key)} <${argument.toLowerCase()}>`, help));
+  }
+  return command.option(
+    '--config <file>',
+    'JSON file with any of these settings, by their camelCase names',
+  );
+}
+
 function serve(setExitCode: SetExitCode): Command {
   const command = new Command('serve')
     .summary('serve clients: echo their requests, lend them memory')
@@ -29,14 +43,7 @@ function serve(setExitCode: SetExitCode): Command {
         'client gets a region of memory to write, read and count in. A second signal ends it at ' +
         'once.',
     );
-  for (const setting of serveSettings as readonly Setting[]) {
-    const argument = setting.kind === 'text' ? setting.key.toUpperCase() : setting.kind;
-    const usual = setting.default === undefined ? '' : `, default: ${setting.default}`;
-    const help = `${setting.help} (env: ${setting.env}${usual})`;
-    command.addOption(new Option(`${flagOf(setting.key)} <${argument.toLowerCase()}>`, help));
-  }
-  return command
-    .option('--config <file>', 'JSON file with any of these settings, by their camelCase names')
+  return withSettings(command)
     .addHelpText(
       'after',
       `
@@ -48,6 +55,29 @@ Examples:
     .action(async (flags: Record<string, string>) => {
       const { serveCommand } = await import('./serve-command.js');
       setExitCode(await serveCommand(flags));
+    });
+}
+
+function config(setExitCode: SetExitCode): Command {
+  const command = new Command('config')
+    .summary('show what serve would run with, and where each value comes from')
+    .description(
+      'Prints every setting that `verbena serve` would have with the same flags, environment and ' +
+        'file, and which of those it comes from. Starts nothing; what is not allowed is told at ' +
+        'once, all of it.',
+    );
+  return withSettings(command)
+    .option('--json', 'print one JSON object and nothing else', false)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  verbena config
+  verbena config --config verbena.json --max-connections 500 --json`,
+    )
+    .action(async (flags: Record<string, unknown>) => {
+      const { configCommand } = await import('./config-command.js');
+      setExitCode(await configCommand(flags));
     });
 }
 
@@ -215,7 +245,7 @@ export function createProgram(setExitCode: SetExitCode): Command {
     .exitOverride()
     .showHelpAfterError('Run with --help for the options and examples.')
     .addHelpText('after', '\nStart here:\n  verbena demo');
-  for (const make of [serve, ping, run, demo, stress, probe]) {
+  for (const make of [serve, config, ping, run, demo, stress, probe]) {
     program.addCommand(make(setExitCode).copyInheritedSettings(program));
   }
   return program;

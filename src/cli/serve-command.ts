@@ -1,38 +1,15 @@
 // `verbena serve`: an echo server with its configuration, certificate, log and way to stop.
 import { readFile } from 'node:fs/promises';
 import { pino, type Logger } from 'pino';
-import { ConfigProblem, serveConfig, type ServeConfig } from '../config/schema.js';
+import { serveConfig, type ServeConfig } from '../config/schema.js';
 import { createServer, startAdmin, type Server } from '../index.js';
+import { readSettings } from './config-sources.js';
 import { devCertificateIn } from './dev-certificate.js';
 import { CliFailure, ExitCode } from './failure.js';
 
 interface Credentials {
   readonly cert: string;
   readonly key: string;
-}
-
-async function readConfigFile(path: string): Promise<{ path: string; content: unknown }> {
-  try {
-    return { path, content: JSON.parse(await readFile(path, 'utf8')) as unknown };
-  } catch (cause) {
-    throw new CliFailure(`cannot read the configuration ${path}`, {
-      cause,
-      hint: 'give --config a file with one JSON object',
-      exitCode: ExitCode.config,
-    });
-  }
-}
-
-async function readConfig(flags: Readonly<Record<string, string>>): Promise<ServeConfig> {
-  const path = flags['config'] ?? process.env['VERBENA_CONFIG'];
-  const file = path === undefined ? undefined : await readConfigFile(path);
-  try {
-    return serveConfig({ flags, env: process.env, file });
-  } catch (error) {
-    if (!(error instanceof ConfigProblem)) throw error;
-    const exitCode = error.fromFlag ? ExitCode.usage : ExitCode.config;
-    throw new CliFailure(error.message, { exitCode });
-  }
 }
 
 async function readPem(path: string, what: string): Promise<string> {
@@ -120,7 +97,7 @@ async function openAdmin(
 
 /** Serves until told to stop; resolves with the exit code once everything is released. */
 export async function serveCommand(flags: Readonly<Record<string, string>>): Promise<number> {
-  const config = await readConfig(flags);
+  const config = await readSettings(flags, serveConfig);
   const { softAddr, cert, key, devCert, logLevel, adminPort, adminHost, ...options } = config;
   // Written synchronously: what is logged before a crash is there to be read.
   const log = pino({ level: logLevel }, pino.destination({ dest: 2, sync: true }));

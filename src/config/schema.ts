@@ -23,11 +23,11 @@ export interface ServeConfig {
   readonly logLevel: (typeof logLevels)[number];
 }
 
-/** A value that is not allowed, and where it came from. */
+/** Values that are not allowed, each with where it came from, one a line. */
 export class ConfigProblem extends Error {
   constructor(
     message: string,
-    /** True when a flag was at fault: a usage error, not one of the configuration. */
+    /** True when flags alone were at fault: a usage error, not one of the configuration. */
     readonly fromFlag: boolean,
   ) {
     super(message);
@@ -88,54 +88,78 @@ function allowed(setting: Setting): string {
   }
 }
 
+/** Where a value came from, in order of precedence. */
+export type SettingSource = 'flag' | 'environment' | 'file' | 'default';
+
+export interface EffectiveSetting {
+  readonly key: string;
+  /** Undefined when nobody set it and it has no default. */
+  readonly value: unknown;
+  readonly source: SettingSource;
+  /** The flag, the variable, or the key and its file, for people. */
+  readonly from: string;
+}
+
 /** The first source that names the setting, in order of precedence. */
 function pick(
   setting: Setting,
   { flags, env, file }: ConfigSources,
   fileValues: Readonly<Record<string, unknown>>,
-): { readonly value: unknown; readonly from: string; readonly isFlag: boolean } {
+): EffectiveSetting {
   const { key } = setting;
-  if (flags[key] !== undefined) return { value: flags[key], from: flagOf(key), isFlag: true };
+  if (flags[key] !== undefined) {
+    return { key, value: flags[key], source: 'flag', from: flagOf(key) };
+  }
   // An empty variable counts as not set, as it does for the soft device.
   if ((env[setting.env] ?? '') !== '') {
-    return { value: env[setting.env], from: setting.env, isFlag: false };
+    return { key, value: env[setting.env], source: 'environment', from: setting.env };
   }
   if (key in fileValues) {
-    return { value: fileValues[key], from: `${key} in ${file?.path ?? ''}`, isFlag: false };
+    const from = `${key} in ${file?.path ?? ''}`;
+    return { key, value: fileValues[key], source: 'file', from };
   }
-  return { value: setting.default, from: 'the default', isFlag: false };
+  return { key, value: setting.default, source: 'default', from: 'the default' };
 }
 
-function fileValuesOf(file: ConfigSources['file']): Record<string, unknown> {
-  if (file === undefined) return {};
+/** The values of a file, and what is wrong with it as a whole. */
+function readFileValues(file: ConfigSources['file']): {
+  readonly values: Record<string, unknown>;
+  readonly faults: string[];
+} {
+  if (file === undefined) return { values: {}, faults: [] };
   const parsed = z.record(z.string(), z.unknown()).safeParse(file.content);
-  if (!parsed.success) throw new ConfigProblem(`${file.path} must hold one JSON object`, false);
+  if (!parsed.success) return { values: {}, faults: [`${file.path} must hold one JSON object`] };
   const known = serveSettings.map(({ key }) => key as string);
   const unknown = Object.keys(parsed.data).filter((key) => !known.includes(key));
-  if (unknown.length > 0) {
-    throw new ConfigProblem(
-      `${file.path} has ${unknown.map((key) => `"${key}"`).join(', ')}, which is no setting; ` +
-        `allowed are ${known.join(', ')}`,
-      false,
-    );
-  }
-  return parsed.data;
+  const names = unknown.map((key) => `"${key}"`).join(', ');
+  const fault = `${file.path} has ${names}, which is no setting; allowed are ${known.join(', ')}`;
+  return { values: parsed.data, faults: unknown.length > 0 ? [fault] : [] };
 }
 
-/** The configuration of `verbena serve`: flags over environment over file over defaults. */
+/**
+ * Every setting with its value and where that came from: flags over environment over file over
+ * defaults. Throws a ConfigProblem that names all faults.
+ */
+export function effectiveSettings(sources: ConfigSources): EffectiveSetting[] {
+  const { values, faults } = readFileValues(sources.file);
+  let isUsage = faults.length === 0;
+  const settings = (serveSettings as readonly Setting[]).map((setting): EffectiveSetting => {
+    const picked = pick(setting, sources, values);
+    if (picked.value === undefined) return picked;
+    const parsed = schemaOf(setting).safeParse(picked.value);
+    if (parsed.success) return { ...picked, value: parsed.data };
+    const shown = JSON.stringify(picked.value);
+    faults.push(`${picked.from} is ${shown}, but must be ${allowed(setting)}`);
+    isUsage &&= picked.source === 'flag';
+    return picked;
+  });
+  if (faults.length > 0) throw new ConfigProblem(faults.join('\n'), isUsage);
+  return settings;
+}
+
+/** The configuration of `verbena serve`. */
 export function serveConfig(sources: ConfigSources): ServeConfig {
-  const fileValues = fileValuesOf(sources.file);
-  const config: Record<string, unknown> = {};
-  for (const setting of serveSettings as readonly Setting[]) {
-    const { value, from, isFlag } = pick(setting, sources, fileValues);
-    if (value === undefined) continue;
-    const parsed = schemaOf(setting).safeParse(value);
-    if (!parsed.success) {
-      const shown = JSON.stringify(value);
-      throw new ConfigProblem(`${from} is ${shown}, but must be ${allowed(setting)}`, isFlag);
-    }
-    config[setting.key] = parsed.data;
-  }
+  const set = effectiveSettings(sources).filter(({ value }) => value !== undefined);
   // Every key was checked against the table that the interface mirrors.
-  return config as unknown as ServeConfig;
+  return Object.fromEntries(set.map(({ key, value }) => [key, value])) as unknown as ServeConfig;
 }

@@ -14,14 +14,20 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe('usage', () => {
-  it.each([[[]], [['serve']], [['ping']], [['run']], [['demo']], [['stress']], [['probe-limits']]])(
-    'explains %j with examples',
-    async (command) => {
-      const { code, stdout } = await verbena([...command, '--help']).ended;
-      expect(code).toBe(0);
-      expect(stdout).toMatch(/verbena (demo|serve|ping|run|stress|probe-limits)/);
-    },
-  );
+  it.each([
+    [[]],
+    [['serve']],
+    [['config']],
+    [['ping']],
+    [['run']],
+    [['demo']],
+    [['stress']],
+    [['probe-limits']],
+  ])('explains %j with examples', async (command) => {
+    const { code, stdout } = await verbena([...command, '--help']).ended;
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/verbena (demo|serve|config|ping|run|stress|probe-limits)/);
+  });
 
   it.each([
     ['no command', []],
@@ -47,6 +53,38 @@ describe('usage', () => {
     const file = await verbena(['serve', '--config', path]).ended;
     expect(file.code).toBe(78);
     expectOneLine(file, /port in .*bad\.json/);
+  });
+});
+
+describe('config', () => {
+  it('prints each setting and where it comes from, for people and for programs', async () => {
+    const path = join(folder, 'good.json');
+    await writeFile(path, '{"keepaliveSec": 30, "device": "soft"}');
+    const env = { ...process.env, VERBENA_PORT: '5000' };
+    const args = ['config', '--config', path, '--max-connections', '7'];
+    const text = await verbena(args, { env }).succeeded();
+    expect(text.stdout).toMatch(/^maxConnections +7 +--max-connections$/m);
+    expect(text.stdout).toMatch(/^port +5000 +VERBENA_PORT$/m);
+    expect(text.stdout).toMatch(/^keepaliveSec +30 +keepaliveSec in .*good\.json$/m);
+    expect(text.stdout).toMatch(/^requestTimeoutMs +5000 +default$/m);
+    expect(text.stdout).toMatch(/^cert +– +not set$/m);
+    const json = await verbena([...args, '--json'], { env }).succeeded();
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      maxConnections: { value: 7, source: 'flag', from: '--max-connections' },
+      port: { value: 5000, source: 'environment' },
+      keepaliveSec: { value: 30, source: 'file' },
+      requestTimeoutMs: { value: 5000, source: 'default' },
+      cert: { value: null, source: 'default' },
+    });
+  });
+
+  it('names every fault, in one line, with the status that serve ends with', async () => {
+    const env = { ...process.env, VERBENA_KEEPALIVE_SEC: 'long' };
+    for (const command of ['config', 'serve']) {
+      const ended = await verbena([command, '--port', '70000'], { env }).ended;
+      expect(ended.code).toBe(78);
+      expectOneLine(ended, /--port is "70000".*; VERBENA_KEEPALIVE_SEC is "long"/);
+    }
   });
 });
 

@@ -1,6 +1,6 @@
 // Configuration of `verbena serve`: precedence of the sources, and what a bad value is told.
 import { describe, expect, it } from 'vitest';
-import { ConfigProblem, serveConfig } from '../../../src/config/schema.js';
+import { ConfigProblem, effectiveSettings, serveConfig } from '../../../src/config/schema.js';
 import { flagOf, serveSettings } from '../../../src/config/settings.js';
 
 const none = { flags: {}, env: {} };
@@ -74,6 +74,42 @@ describe('serveConfig', () => {
     expect(withFile({ port: 'x' })).toContain('port in v.json');
     expect(withFile({ prot: 1 })).toContain('"prot"');
     expect(withFile([1])).toContain('one JSON object');
+  });
+
+  it('names all faults at once; it is the usage that is wrong only if all are flags', () => {
+    const file = { path: 'v.json', content: { prot: 1, keepaliveSec: 0 } };
+    const env = { VERBENA_PORT: 'x' };
+    const problem = problemOf(() => serveConfig({ flags: { host: '' }, env, file }));
+    expect(problem.message.split('\n')).toEqual([
+      expect.stringContaining('"prot"'),
+      expect.stringContaining('--host'),
+      expect.stringContaining('VERBENA_PORT'),
+      expect.stringContaining('keepaliveSec in v.json'),
+    ]);
+    expect(problem.fromFlag).toBe(false);
+  });
+});
+
+describe('effectiveSettings', () => {
+  it('say of each value where it comes from', () => {
+    const file = { path: 'v.json', content: { device: 'file', port: 1 } };
+    const settings = effectiveSettings({
+      flags: { maxConnections: '5' },
+      env: { VERBENA_PORT: '2' },
+      file,
+    });
+    const of = (key: string): unknown => settings.find((each) => each.key === key);
+    expect(of('maxConnections')).toEqual({
+      key: 'maxConnections',
+      value: 5,
+      source: 'flag',
+      from: '--max-connections',
+    });
+    expect(of('port')).toMatchObject({ value: 2, source: 'environment', from: 'VERBENA_PORT' });
+    expect(of('device')).toMatchObject({ value: 'file', source: 'file', from: 'device in v.json' });
+    expect(of('keepaliveSec')).toMatchObject({ value: 60, source: 'default' });
+    expect(of('cert')).toMatchObject({ value: undefined, source: 'default' });
+    expect(settings).toHaveLength(serveSettings.length);
   });
 });
 
