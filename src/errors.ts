@@ -53,6 +53,7 @@ export const errorCodes = [
   // One request or operation; the connection stays.
   'ERR_VERBENA_PAYLOAD_TOO_LARGE',
   'ERR_VERBENA_QUEUE_FULL',
+  'ERR_VERBENA_ACQUIRE_TIMEOUT',
   'ERR_VERBENA_REQUEST_TIMEOUT',
   'ERR_VERBENA_ABORTED',
   'ERR_VERBENA_HANDLER',

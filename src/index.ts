@@ -20,6 +20,12 @@ export type {
   ConnectionState,
   WriteOptions,
 } from './client/connection.js';
+export { ClientInstancePool } from './client/instance-pool.js';
+export type {
+  AcquireOptions,
+  ClientInstancePoolOptions,
+  PooledClient,
+} from './client/instance-pool.js';
 export type { ConnectOptions, ReconnectOptions } from './client/options.js';
 export type { RequestOptions } from './connection/requester.js';
 

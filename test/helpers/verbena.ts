@@ -2,8 +2,10 @@
 import { expect } from 'vitest';
 import { makeDevCertificate, type DevCertificate } from '../../src/cli/dev-certificate.js';
 import {
+  ClientInstancePool,
   connect,
   createServer,
+  type ClientInstancePoolOptions,
   type ConnectOptions,
   type Connection,
   type Server,
@@ -44,6 +46,15 @@ export async function connectTo(
   const { ca } = await testCertificate();
   const { port } = server.address();
   return connect({ device: testDevice, host: '127.0.0.1', port, ca, ...limits, ...options });
+}
+
+export async function poolFor(
+  server: Server,
+  options: Partial<ClientInstancePoolOptions> = {},
+): Promise<ClientInstancePool> {
+  const { ca } = await testCertificate();
+  const where = { device: testDevice, host: '127.0.0.1', port: server.address().port, ca };
+  return new ClientInstancePool({ ...where, ...limits, ...options });
 }
 
 /** The code of a rejection; fails when the promise resolves. */
