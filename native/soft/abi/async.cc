@@ -56,7 +56,11 @@ using verbena::soft::Srq;
 VERBENA_EXPORT int ibv_get_async_event(ibv_context* context, ibv_async_event* event) {
   AsyncEvent taken{};
   const int error = Context::of(context).async_events.take(
-      taken, [](const AsyncEvent& each) { ++*each.delivered; }, verbena::soft::wait_readable);
+      taken,
+      [](const AsyncEvent& each) {
+        if (each.delivered != nullptr) ++*each.delivered;
+      },
+      verbena::soft::wait_readable);
   if (error != 0) {
     errno = error;
     return -1;

@@ -11,7 +11,8 @@
 
 namespace verbena::soft {
 
-// An event, and where to count that the program took it.
+// An event, and where to count that the program took it; nullptr for those of the port and the
+// device, which nobody waits for.
 struct AsyncEvent {
   ibv_async_event event;
   const void* object;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "soft/abi/async.h"
+#include "soft/abi/limits.h"
 #include "soft/abi/open_failure.h"
 #include "soft/io/clock.h"
 #include "soft/io/idle_policy.h"
@@ -64,13 +65,53 @@ Lane::Lane(const Settings& settings)
       capture_(make_capture(settings)),
       transmit_batch_(*socket_, faults_.get(), capture_.get()),
       receive_batch_(*socket_, capture_.get()),
-      sink_(transmit_batch_),
+      sink_(transmit_batch_, port_up_),
       counters_(settings.counters_path),
       events_(make_event_sink()),
       engine_(engine_options(*socket_, link_.mtu), random_, *events_, *counters_),
-      thread_(*this) {
+      thread_(*this),
+      control_([this](std::string_view command) { return on_command(command); }) {
   io::Failure failure;
   if (!thread_.start(failure)) throw OpenFailure{failure};
+  if (!control_.start(settings.control_path, failure)) throw OpenFailure{failure};
+}
+
+void Lane::add_listener(AsyncEventQueue& events) {
+  const std::lock_guard lock(mutex_);
+  listeners_.push_back(&events);
+}
+
+void Lane::remove_listener(AsyncEventQueue& events) {
+  const std::lock_guard lock(mutex_);
+  std::erase(listeners_, &events);
+}
+
+void Lane::raise(ibv_event_type type) {
+  ibv_async_event event{};
+  event.element.port_num = kPort;
+  event.event_type = type;
+  for (AsyncEventQueue* listener : listeners_) listener->push({event, nullptr, nullptr});
+}
+
+bool Lane::on_command(std::string_view command) {
+  const std::lock_guard lock(mutex_);
+  if (command == "port down") {
+    set_port(false);
+  } else if (command == "port up") {
+    set_port(true);
+  } else if (command == "fail") {
+    raise(IBV_EVENT_DEVICE_FATAL);
+    engine_.fail();
+  } else {
+    return false;
+  }
+  return true;
+}
+
+// While it is down nothing leaves and nothing arrives; what waits is repeated until its retries
+// end.
+void Lane::set_port(bool up) {
+  if (port_up_.exchange(up) != up) raise(up ? IBV_EVENT_PORT_ACTIVE : IBV_EVENT_PORT_ERR);
 }
 
 void Lane::poll(const engine::CompletionQueue& queue) {
@@ -156,6 +197,7 @@ bool Lane::receive_from(io::UdpSocket& socket, engine::TimeNs now) {
 }
 
 void Lane::accept(engine::TimeNs now, const io::Datagram& datagram) {
+  if (!port_up()) return;
   // A soft device sends from the well-known port, which no other local process can have on its
   // address.
   if (icrc_mode_ == wire::IcrcMode::kStrict && datagram.source_port != socket_->port()) {

@@ -7,12 +7,16 @@
 #include <cerrno>
 #include <memory>
 #include <mutex>
+#include <string_view>
+#include <vector>
 
+#include "soft/abi/async.h"
 #include "soft/abi/bind.h"
 #include "soft/abi/counters_page.h"
 #include "soft/abi/random.h"
 #include "soft/abi/settings.h"
 #include "soft/engine/engine.h"
+#include "soft/io/control_fifo.h"
 #include "soft/io/device_thread.h"
 #include "soft/io/fault_injector.h"
 #include "soft/io/fork_guard.h"
@@ -33,6 +37,11 @@ class Lane : private io::Progress {
   uint32_t interface_index() const { return link_.interface_index; }
   // See CountersPage; for as long as the lane is open.
   const void* counters_page() const { return counters_.data(); }
+
+  // Events of the port and the device go there.
+  void add_listener(AsyncEventQueue& events);
+  void remove_listener(AsyncEventQueue& events);
+  bool port_up() const { return port_up_.load(); }
 
   // Runs `body(engine)` with the lane locked.
   template <class Body>
@@ -76,14 +85,18 @@ class Lane : private io::Progress {
   // What an engine packet becomes.
   class Sink final : public engine::PacketSink {
    public:
-    explicit Sink(io::TransmitBatch& batch) : batch_(batch) {}
+    Sink(io::TransmitBatch& batch, const std::atomic<bool>& port_up)
+        : batch_(batch), port_up_(port_up) {}
     std::byte* reserve(const wire::Address& destination, size_t bytes) override {
       return batch_.reserve(destination, bytes);
     }
-    void commit() override { batch_.commit(); }
+    void commit() override {
+      if (port_up_.load(std::memory_order_relaxed)) batch_.commit();
+    }
 
    private:
     io::TransmitBatch& batch_;
+    const std::atomic<bool>& port_up_;
   };
 
   // Throws OpenFailure.
@@ -98,7 +111,12 @@ class Lane : private io::Progress {
   // True when there was work and no other thread was at it.
   bool drive_unless_driven(engine::TimeNs now);
 
+  // What a person or a test writes to the control FIFO.
+  bool on_command(std::string_view command);
+  void set_port(bool up);
+
   // All with the lane locked.
+  void raise(ibv_event_type type);
   bool drive_locked(engine::TimeNs now);
   // On a thread of the program: the device's own may sleep past a timer that this set.
   bool drive_for_program(engine::TimeNs now);
@@ -121,6 +139,7 @@ class Lane : private io::Progress {
   const Link link_;
   std::unique_ptr<io::FaultInjector> faults_;
   std::unique_ptr<io::PacketCapture> capture_;
+  std::atomic<bool> port_up_{true};
   io::TransmitBatch transmit_batch_;
   io::ReceiveBatch receive_batch_;
   Sink sink_;
@@ -134,9 +153,11 @@ class Lane : private io::Progress {
 
   util::FairMutex mutex_;
   engine::Engine engine_;
+  std::vector<AsyncEventQueue*> listeners_;
   int references_ = 0;  // guarded by the registry
-  // Last, so that it stops before anything else goes.
+  // Last, so that they stop before anything else goes.
   io::DeviceThread thread_;
+  io::ControlFifo control_;
 };
 
 // Keeps the process's lane open; the first opens it, the last closes it. Throws OpenFailure.

@@ -22,6 +22,7 @@ constexpr uint64_t kPageSizes = ~uint64_t{0xFFF};  // 4 KiB and every larger pow
 constexpr uint8_t kWidth1x = 1;
 constexpr uint8_t kSpeed2500Mbps = 1;
 constexpr uint8_t kPhysicalLinkUp = 5;
+constexpr uint8_t kPhysicalDisabled = 3;
 
 ibv_device_attr describe_device() {
   ibv_device_attr device{};
@@ -61,7 +62,8 @@ ibv_device_attr describe_device() {
 // A socket says nothing about the speed of its link: the slowest is claimed.
 ibv_port_attr describe_port(const Lane& lane) {
   ibv_port_attr port{};
-  port.state = IBV_PORT_ACTIVE;
+  const bool up = lane.port_up();
+  port.state = up ? IBV_PORT_ACTIVE : IBV_PORT_DOWN;
   port.max_mtu = IBV_MTU_4096;
   port.active_mtu = lane.active_mtu();
   port.gid_tbl_len = kGidTableLength;
@@ -71,7 +73,7 @@ ibv_port_attr describe_port(const Lane& lane) {
   port.max_vl_num = 1;
   port.active_width = kWidth1x;
   port.active_speed = kSpeed2500Mbps;
-  port.phys_state = kPhysicalLinkUp;
+  port.phys_state = up ? kPhysicalLinkUp : kPhysicalDisabled;
   port.link_layer = IBV_LINK_LAYER_ETHERNET;
   port.flags = IBV_QPF_GRH_REQUIRED;
   return port;

@@ -86,7 +86,8 @@ Settings read_settings() {
           read_buffer_bytes(),
           read_faults(),
           read_path("VERBENA_SOFT_PCAP"),
-          read_path("VERBENA_SOFT_COUNTERS")};
+          read_path("VERBENA_SOFT_COUNTERS"),
+          read_path("VERBENA_SOFT_CONTROL")};
 }
 
 }  // namespace verbena::soft

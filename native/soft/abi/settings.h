@@ -28,6 +28,8 @@ struct Settings {
   std::string capture_path;
   // VERBENA_SOFT_COUNTERS; empty for none.
   std::string counters_path;
+  // VERBENA_SOFT_CONTROL; empty for none.
+  std::string control_path;
 };
 
 // Throws OpenFailure for a value that makes no sense.

@@ -171,6 +171,14 @@ void Engine::enter_error(QueuePair& qp) {
   flush_receives(qp);
 }
 
+void Engine::fail() {
+  queue_pairs_.for_each([this](const std::shared_ptr<QueuePair>& qp) {
+    if (qp->state == IBV_QPS_RESET) return;
+    qp->responder.responses.clear();
+    enter_error(*qp);
+  });
+}
+
 void Engine::flush_receives(QueuePair& qp) {
   if (qp.responder.receive_taken) complete_receive(qp, IBV_WC_WR_FLUSH_ERR);
   if (qp.options.srq != nullptr) {

@@ -65,6 +65,8 @@ class Engine {
   // The transition and its mask must be legal (the transition table says so); values are checked
   // here. 0 or an errno value; on failure nothing has changed.
   int modify_qp(QueuePair& qp, const ibv_qp_attr& attributes, int mask);
+  // Every queue pair that is in use goes to ERR, as when a device fails.
+  void fail();
   // One request each. 0 or an errno value.
   // `destination` is the address of a datagram's address handle.
   int post_send(QueuePair& qp, const ibv_send_wr& request, const wire::Address& destination = {});

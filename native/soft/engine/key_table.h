@@ -44,6 +44,11 @@ class KeyTable {
   }
   const Value* find(uint32_t key) const { return const_cast<KeyTable*>(this)->find(key); }
 
+  template <class Visit>
+  void for_each(Visit&& visit) {
+    for (auto& [key, value] : entries_) visit(value);
+  }
+
   size_t size() const { return entries_.size(); }
 
  private:

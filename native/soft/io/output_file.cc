@@ -12,15 +12,6 @@
 namespace verbena::io {
 namespace {
 
-std::string replace_pid(std::string_view pattern) {
-  std::string name(pattern);
-  const std::string pid = std::to_string(getpid());
-  for (size_t at = name.find("%p"); at != std::string::npos; at = name.find("%p", at)) {
-    name.replace(at, 2, pid);
-  }
-  return name;
-}
-
 std::string insert_pid(const std::string& name) {
   const size_t slash = name.rfind('/');
   const size_t dot = name.rfind('.');
@@ -43,9 +34,18 @@ int open_locked(const std::string& path, int access) {
 
 }  // namespace
 
+std::string with_process_id(std::string_view pattern) {
+  std::string name(pattern);
+  const std::string pid = std::to_string(getpid());
+  for (size_t at = name.find("%p"); at != std::string::npos; at = name.find("%p", at)) {
+    name.replace(at, 2, pid);
+  }
+  return name;
+}
+
 std::optional<OutputFile> open_output_file(const char* variable, std::string_view pattern,
                                            int access, Failure& failure) {
-  std::string path = replace_pid(pattern);
+  std::string path = with_process_id(pattern);
   int fd = open_locked(path, access);
   if (fd < 0 && errno == EWOULDBLOCK) {
     path = insert_pid(path);

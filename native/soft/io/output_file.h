@@ -15,6 +15,9 @@ struct OutputFile {
   std::string path;
 };
 
+// The pattern with the process id for each %p.
+std::string with_process_id(std::string_view pattern);
+
 // In `pattern`, %p becomes the process id. Without it the file has the very name given, unless
 // another process writes there now: then the process id is put before the last extension
 // (`out.pcap`, `out.1234.pcap`). A file left from before is emptied. `access` is O_WRONLY or
