@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { pino, type Logger } from 'pino';
 import { serveConfig, type ServeConfig } from '../config/schema.js';
-import { createServer, startAdmin, type Server } from '../index.js';
+import { createServer, startAdmin, type Server, type VerbenaError } from '../index.js';
 import { readSettings } from './config-sources.js';
 import { devCertificateIn } from './dev-certificate.js';
 import { CliFailure, ExitCode } from './failure.js';
@@ -77,7 +77,26 @@ function logEvents(server: Server, log: Logger): void {
   server.on('requestError', ({ id }, error) =>
     log.error({ session: id, err: error }, 'handler failed'),
   );
+  server.on('port', (isActive) => {
+    if (isActive) log.info("the device's port is active again");
+    else log.warn("the device's port is down: no new clients until it is active again");
+  });
   server.on('error', (error) => log.error({ code: error.code }, error.message));
+}
+
+/** Resolves with the error when the device fails, which the server cannot mend. */
+function deviceFailure(server: Server): Promise<VerbenaError> {
+  return new Promise((resolve) => {
+    server.on('error', (error) => {
+      if (error.code === 'ERR_VERBENA_DEVICE_FATAL') resolve(error);
+    });
+  });
+}
+
+async function giveUp(server: Server, cause: VerbenaError): Promise<never> {
+  await server.close();
+  const hint = 'look at dmesg and the device, then start the server again';
+  throw new CliFailure('the server ended', { cause, hint });
 }
 
 /** Opens the admin port, if one is wanted; a server without it would not be what was asked for. */
@@ -108,6 +127,7 @@ export async function serveCommand(flags: Readonly<Record<string, string>>): Pro
     handler: ({ payload }) => payload,
   });
   logEvents(server, log);
+  const failed = deviceFailure(server);
   await openAdmin(server, { adminPort, adminHost });
   const stopped = stopSignal(log);
   const { address, port, family } = server.address();
@@ -115,7 +135,7 @@ export async function serveCommand(flags: Readonly<Record<string, string>>): Pro
   const { clients, limitedBy } = server.capacity;
   log.info({ clients, limitedBy }, `room for ${clients} clients, limited by ${limitedBy}`);
   process.stdout.write(`verbena: listening on ${where} (device ${server.deviceName})\n`);
-  const signal = await stopped;
+  const signal = await Promise.race([stopped, failed.then((error) => giveUp(server, error))]);
   log.info({ signal }, 'stopping: no new clients, work in flight may finish');
   await server.drain();
   await server.close();

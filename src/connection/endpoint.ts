@@ -323,8 +323,8 @@ export class Endpoint implements CompletionSink, TickTask, RetireListener {
       { wcStatus: wcStatusName(status) },
     );
     // A flush is never the cause: an event or another completion that names it is probably on its
-    // way.
-    if (status === WC_FLUSH_ERR) setImmediate(() => this.fail(error));
+    // way. An event is read in one turn of the loop and delivered in the next.
+    if (status === WC_FLUSH_ERR) setImmediate(() => setImmediate(() => this.fail(error)));
     else this.fail(error);
   }
 

@@ -22,6 +22,8 @@ export const rejectCodes = [
   'HANDSHAKE_TIMEOUT',
   'PROOF_MISMATCH',
   'DRAINING',
+  'PORT_NOT_ACTIVE',
+  'DEVICE_FATAL',
   'OVERUSE',
   'INTERNAL',
 ] as const;

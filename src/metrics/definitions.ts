@@ -82,7 +82,7 @@ const connectionMetrics: readonly NumberDefinition[] = [
   },
   {
     name: 'verbena_draining',
-    help: '1 from the moment that the server takes no new clients, else 0.',
+    help: '1 while the server takes no new clients, else 0.',
     type: 'gauge',
     read: ({ stats }) => (stats.state === 'listening' ? 0 : 1),
   },

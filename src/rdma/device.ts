@@ -3,6 +3,7 @@
 import { BlockList, isIP, isIPv6 } from 'node:net';
 import { VerbenaError, messageOf, toVerbenaError } from '../errors.js';
 import type {
+  NativeAsyncEvent,
   NativeDevice,
   NativeDeviceAttributes,
   NativeGid,
@@ -51,6 +52,12 @@ export interface DeviceOptions {
   readonly spinUs?: number | undefined;
 }
 
+/** What the device as a whole or one of its ports reports: `DEVICE_FATAL`, `PORT_ERR`, ... */
+export interface DeviceEvent {
+  readonly event: string;
+  readonly port: number | undefined;
+}
+
 /** A user's hold on a device. */
 export interface DeviceLease {
   readonly device: Device;
@@ -66,17 +73,19 @@ export class Device {
   readonly registry = new ResourceRegistry();
   readonly pool: BufferPool;
   readonly group: PollGroup;
-  readonly #onClosed: () => void;
+  readonly #onGone: () => void;
   readonly #handles: ResourceHandle[] = [];
+  readonly #watchers = new Set<(event: DeviceEvent) => void>();
   #users = 0;
+  #hasFailed = false;
 
   constructor(
     library: NativeLibrary,
     name: string,
     spinUs: number | undefined,
-    onClosed: () => void,
+    onGone: () => void,
   ) {
-    this.#onClosed = onClosed;
+    this.#onGone = onGone;
     this.libraryPath = library.path;
     this.native = library.openDevice(name);
     this.#handles.push(this.registry.add('device', name, 0, this.native));
@@ -86,9 +95,7 @@ export class Device {
       const group = new PollGroup(this.native, { spinUs });
       this.group = group;
       this.#handles.push(this.registry.add('pollGroup', name, 0, group));
-      this.native.setAsyncEventHandler(({ event, qpIndex }) => {
-        group.dispatchEvent(event, qpIndex);
-      });
+      this.native.setAsyncEventHandler((event) => this.onAsyncEvent(event));
     } catch (error) {
       this.registry.closeOwner(name);
       throw error;
@@ -102,6 +109,28 @@ export class Device {
   /** Whether memory registered with it is locked: by adapters and soft-RoCE, not by our own. */
   get pinsMemory(): boolean {
     return this.libraryPath !== softLibraryPath();
+  }
+
+  /** True after `DEVICE_FATAL`: nothing that was made with it works any more. */
+  get hasFailed(): boolean {
+    return this.#hasFailed;
+  }
+
+  /** Calls back for each event of the device or a port; returns what ends that. */
+  watch(watcher: (event: DeviceEvent) => void): () => void {
+    this.#watchers.add(watcher);
+    return () => this.#watchers.delete(watcher);
+  }
+
+  /** Those who watch hear of an event before the queue pairs do, which end because of it. */
+  onAsyncEvent({ event, qpIndex, port }: NativeAsyncEvent): void {
+    if (event === 'DEVICE_FATAL') {
+      this.#hasFailed = true;
+      // Who comes from now on gets another context: the device may have been reset.
+      this.#onGone();
+    }
+    if (qpIndex === undefined) for (const watcher of [...this.#watchers]) watcher({ event, port });
+    this.group.dispatchEvent(event, qpIndex);
   }
 
   /** The port to use: the wished one, or the first that is ACTIVE. */
@@ -163,7 +192,7 @@ export class Device {
   }
 
   #close(): unknown[] {
-    this.#onClosed();
+    this.#onGone();
     const failures: unknown[] = this.#closeLeftovers();
     try {
       this.native.setAsyncEventHandler(undefined);
@@ -212,8 +241,11 @@ function share(library: NativeLibrary, name: string, spinUs: number | undefined)
   const key = `${library.path}\n${name}`;
   let device = devices.get(key);
   if (device === undefined) {
-    device = new Device(library, name, spinUs, () => devices.delete(key));
-    devices.set(key, device);
+    const made: Device = new Device(library, name, spinUs, () => {
+      if (devices.get(key) === made) devices.delete(key);
+    });
+    devices.set(key, made);
+    device = made;
   }
   return device.lease();
 }

@@ -263,7 +263,8 @@ export class QueuePair implements CompletionSink {
 
   async #close(): Promise<unknown[]> {
     const failures: unknown[] = [];
-    if (this.#used) {
+    // A device that failed flushes nothing.
+    if (this.#used && !this.#device.hasFailed) {
       try {
         await this.#flush();
       } catch (error) {

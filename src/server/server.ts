@@ -12,12 +12,13 @@ import { PsnSet, drawPsn } from '../handshake/psn.js';
 import { serverTlsOptions } from '../handshake/tls.js';
 import { gidText, type GidChoice, type PortChoice } from '../rdma/addressing.js';
 import type { DeviceCounters } from '../rdma/device-counters.js';
-import { acquireDevice, type Device, type DeviceLease } from '../rdma/device.js';
+import { acquireDevice, type Device, type DeviceEvent, type DeviceLease } from '../rdma/device.js';
 import { readSystemLimits } from '../rdma/system-limits.js';
 import { capacityOf, type Capacity } from './capacity.js';
 import { Listener, type PendingSocket } from './listener.js';
 import { resolveServerOptions, type ResolvedServerOptions, type ServerOptions } from './options.js';
-import { ServerSession, drainingError, type Session, type SessionHost } from './session.js';
+import { deviceFailedError, drainingError, refusalIn } from './refusal.js';
+import { ServerSession, type Session, type SessionHost } from './session.js';
 import { SlotMap } from './slot-map.js';
 import type { ServerSnapshot, ServerState, ServerStats } from './views.js';
 
@@ -32,7 +33,15 @@ export interface ServerEvents {
   refused: [error: VerbenaError];
   /** A handler threw what is not a RequestError; the client got a general error. */
   requestError: [session: Session, error: unknown];
-  /** The server itself has a problem: the listening socket failed, or a clean-up step did. */
+  /**
+   * The device's port went down, or is active again. Meanwhile newcomers are refused; sessions live
+   * for as long as the device repeats what it sent.
+   */
+  port: [isActive: boolean];
+  /**
+   * The server itself has a problem: the device or the listening socket failed, or a clean-up step
+   * did.
+   */
   error: [error: VerbenaError];
   /** Everything is released; the server is of no more use. */
   close: [];
@@ -95,6 +104,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
   readonly capacity: Capacity;
   readonly #options: ResolvedServerOptions;
   readonly #host: SessionHost;
+  readonly #stopWatching: () => void;
   readonly #gid: GidChoice;
   readonly #listener: Listener;
   /** Being set up, and set up. */
@@ -125,6 +135,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
     // Fails now rather than at the first client, when there is no address at all.
     this.#gid = lease.device.chooseGid(port.port, { index: options.gidIndex });
     this.#host = this.#makeHost(port, new PsnSet(psnSource));
+    this.#stopWatching = lease.device.watch((event) => this.#onDeviceEvent(event));
     this.#listener = new Listener({
       tls: serverTlsOptions({
         cert: raw.cert,
@@ -229,7 +240,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
 
   async drain(timeoutMs = this.#options.drainTimeoutMs): Promise<void> {
     numberOption('timeoutMs', timeoutMs, 0, { min: 0, max: MAX_DRAIN_MS });
-    if (this.#state === 'listening') this.#state = 'draining';
+    if (this.#isOpen) this.#state = 'draining';
     for (const session of this.#pending) session.failSetup(drainingError());
     for (const session of this.#sessions) session.sendDrain(Math.ceil(timeoutMs));
     await within(this.#empty(), timeoutMs);
@@ -247,8 +258,32 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
     await this.close();
   }
 
+  /** Neither failed nor about to stop. */
+  get #isOpen(): boolean {
+    return this.#state === 'listening' || this.#state === 'suspended';
+  }
+
+  #onDeviceEvent({ event, port }: DeviceEvent): void {
+    if (event === 'DEVICE_FATAL') {
+      if (this.#isOpen || this.#state === 'draining') this.#state = 'failed';
+      this.#report(deviceFailedError(this.deviceName));
+      return;
+    }
+    if (port !== this.#host.port.port || !this.#isOpen) return;
+    if (event === 'PORT_ERR') this.#setPort(false);
+    else if (event === 'PORT_ACTIVE') this.#setPort(true);
+  }
+
+  #setPort(isActive: boolean): void {
+    const state = isActive ? 'listening' : 'suspended';
+    if (state === this.#state) return;
+    this.#state = state;
+    this.emit('port', isActive);
+  }
+
   async #close(): Promise<void> {
     this.#state = 'closing';
+    this.#stopWatching();
     const reason = drainingError();
     const listenerClosed = this.#listener.close();
     await Promise.all([...this.#pending].map((session) => session.abort(reason)));
@@ -263,7 +298,6 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
   }
 
   #makeHost(port: PortChoice, psns: PsnSet): SessionHost {
-    const isDraining = (): boolean => this.#state !== 'listening';
     return {
       ownerPrefix: `server-${++serversMade}`,
       device: this.#device,
@@ -273,9 +307,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
       psns,
       traffic: newTrafficStats(),
       requestDurations: new DurationHistogram(),
-      get isDraining() {
-        return isDraining();
-      },
+      refusal: () => refusalIn(this.#state, this.#device.name),
       onQueuePairFailed: ({ wcStatus, code }) =>
         increment(this.#queuePairFailures, wcStatus ?? code),
       onSessionReady: (session) => this.#onReady(session),
@@ -348,6 +380,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
   /** Undoes the constructor when listening failed. */
   abandon(): unknown[] {
     this.#state = 'closed';
+    this.#stopWatching();
     return this.#lease.release();
   }
 }

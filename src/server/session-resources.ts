@@ -11,11 +11,11 @@ import { chooseGid, gidFamily, type GidChoice, type PortChoice } from '../rdma/a
 import type { Device } from '../rdma/device.js';
 import { REGION_ACCESS, type MemoryRegion } from '../rdma/queue-pair.js';
 import type { ResolvedServerOptions } from './options.js';
+import { RETRY_AFTER_MS } from './refusal.js';
 import type { SlotMap } from './slot-map.js';
 
 /** READ and atomic operations under way per queue pair, each way, at most. */
 const MAX_RD_ATOMIC = 16;
-const RETRY_AFTER_MS = 1000;
 
 /** Rights that a client has on its queue pair at the server: its region, and reading offers. */
 export const SERVER_QP_ACCESS = Access.remoteWrite | Access.remoteRead | Access.remoteAtomic;

@@ -15,6 +15,7 @@ import type { ControlMessage, Hello, Welcome } from '../handshake/messages.js';
 import { exportProofKey, makeProof, proofMatches } from '../handshake/proof.js';
 import { checkAlpn } from '../handshake/tls.js';
 import type { OwnerNode } from '../rdma/registry.js';
+import { RETRY_AFTER_MS, drainingError } from './refusal.js';
 import {
   familiesOf,
   openSessionResources,
@@ -30,7 +31,6 @@ const exhaustion: ReadonlySet<unknown> = new Set([
   'ENFILE',
   'ENOSPC',
 ]);
-const RETRY_AFTER_MS = 1000;
 
 export interface SessionEvents {
   /**
@@ -79,7 +79,8 @@ export interface Session extends EventEmitter<SessionEvents> {
 
 /** What a session needs of its server. */
 export interface SessionHost extends ServerResources<ServerSession> {
-  readonly isDraining: boolean;
+  /** What newcomers are told; undefined when they are welcome. */
+  refusal(): VerbenaError | undefined;
   readonly requestDurations: DurationHistogram;
   /** A queue pair broke, during the set-up or later. */
   onQueuePairFailed(error: VerbenaError): void;
@@ -138,7 +139,7 @@ export class ServerSession
   start(): void {
     try {
       checkAlpn(this.#socket);
-      if (this.#host.isDraining) throw drainingError();
+      this.#checkWelcome();
     } catch (error) {
       this.failSetup(toVerbenaError(error, 'ERR_VERBENA_INTERNAL'));
     }
@@ -261,8 +262,13 @@ export class ServerSession
     void this.#undo.run().then((failures) => this.#host.onSetupFailed(this, error, failures));
   }
 
+  #checkWelcome(): void {
+    const refusal = this.#host.refusal();
+    if (refusal !== undefined) throw refusal;
+  }
+
   #onHello(hello: Hello, helloRaw: Buffer): void {
-    if (this.#host.isDraining) throw drainingError();
+    this.#checkWelcome();
     this.#channel.allowLargeFrames();
     const { resources, welcome } = openSessionResources(this.#host, this, this, hello, this.#undo);
     const welcomeRaw = this.#channel.send(welcome);
@@ -393,13 +399,6 @@ export class ServerSession
   onDrain(): void {
     throw new VerbenaError('ERR_VERBENA_UNEXPECTED_MESSAGE', 'only a server drains');
   }
-}
-
-/** What clients are told while the server stops. */
-export function drainingError(): VerbenaError {
-  return new VerbenaError('ERR_VERBENA_DRAINING', 'the server is about to stop', {
-    retryAfterMs: RETRY_AFTER_MS,
-  });
 }
 
 /** What the client is told: device refusals are exhaustion, everything unforeseen is internal. */

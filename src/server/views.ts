@@ -70,4 +70,8 @@ export interface ServerStats {
   readonly pollGroup: NativePollGroupStats | undefined;
 }
 
-export type ServerState = 'listening' | 'draining' | 'closing' | 'closed';
+/**
+ * `suspended`: the device's port is down, and newcomers are refused until it is active again.
+ * `failed`: the device failed, every session ends, and all that is left to do is to close.
+ */
+export type ServerState = 'listening' | 'suspended' | 'draining' | 'failed' | 'closing' | 'closed';

@@ -16,6 +16,7 @@ import {
   expectEqualBytes,
   expectNothingLeft,
   pattern,
+  sessionObjects,
   startServer,
   testCertificate,
 } from '../helpers/verbena.js';
@@ -60,21 +61,54 @@ describe('a device', () => {
     expect(lease.release().map(messageOf)).toEqual(['somebody left open: pd, cq']);
   });
 
-  it('that fails ends every connection, and says so', async () => {
+  it('that fails ends every connection, and no more are taken', async () => {
     const server = await startServer();
+    const errors: string[] = [];
+    server.on('error', ({ code }) => errors.push(code));
     const clients = [await connectTo(server), await connectTo(server)];
     const pending = clients.map((client) => codeOfRejection(client.read(0, 8)));
     const reasons: string[] = [];
     for (const client of clients) client.once('close', ({ code }) => reasons.push(code));
     server.on('sessionEnd', (_, { code }) => reasons.push(code));
     const lease = acquireDevice({ device: testDevice });
-    lease.device.group.dispatchEvent('PORT_ERR', undefined);
-    lease.device.group.dispatchEvent('DEVICE_FATAL', undefined);
+    lease.device.onAsyncEvent({ event: 'DEVICE_FATAL' });
     lease.release();
     await expect.poll(() => reasons).toHaveLength(4);
     const ends = /ERR_VERBENA_(DEVICE_FATAL|PEER_QP_ERROR)/;
     for (const code of [...reasons, ...(await Promise.all(pending))]) expect(code).toMatch(ends);
     expect(reasons).toContain('ERR_VERBENA_DEVICE_FATAL');
+    expect(errors).toEqual(['ERR_VERBENA_DEVICE_FATAL']);
+    expect(server.state).toBe('failed');
+    expect(sessionObjects(server)).toEqual([]);
+    // Whoever comes now opens the device anew; the server cannot.
+    expect(await codeOfRejection(connectTo(server))).toBe('ERR_VERBENA_DEVICE_FATAL');
+    await server.close();
+    expect(server.state).toBe('closed');
+  });
+
+  it('whose port is down takes no new clients and keeps those it has', async () => {
+    const server = await startServer();
+    const client = await connectTo(server);
+    const isActive: boolean[] = [];
+    server.on('port', (active) => isActive.push(active));
+    const lease = acquireDevice({ device: testDevice });
+    const { device } = lease;
+    device.onAsyncEvent({ event: 'PORT_ERR', port: 2 });
+    expect(server.state).toBe('listening');
+    device.onAsyncEvent({ event: 'PORT_ERR', port: 1 });
+    device.onAsyncEvent({ event: 'PORT_ERR', port: 1 });
+    expect(server.state).toBe('suspended');
+    await expect(connectTo(server)).rejects.toMatchObject({
+      code: 'ERR_VERBENA_PORT_NOT_ACTIVE',
+      retryAfterMs: 1000,
+    });
+    expectEqualBytes(await client.request(pattern(100)), pattern(100));
+    device.onAsyncEvent({ event: 'PORT_ACTIVE', port: 1 });
+    expect(server.state).toBe('listening');
+    await (await connectTo(server)).close();
+    expect(isActive).toEqual([false, true]);
+    lease.release();
+    await client.close();
     await server.close();
   });
 

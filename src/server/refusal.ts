@@ -1,0 +1,40 @@
+// What newcomers are told while the server takes none.
+import { VerbenaError } from '../errors.js';
+import type { ServerState } from './views.js';
+
+/** When a refused client may try again. */
+export const RETRY_AFTER_MS = 1000;
+
+/** What clients are told while the server stops. */
+export function drainingError(): VerbenaError {
+  return new VerbenaError('ERR_VERBENA_DRAINING', 'the server is about to stop', {
+    retryAfterMs: RETRY_AFTER_MS,
+  });
+}
+
+export function deviceFailedError(deviceName: string): VerbenaError {
+  return new VerbenaError(
+    'ERR_VERBENA_DEVICE_FATAL',
+    `the device ${deviceName} failed; its connections are gone (see dmesg)`,
+  );
+}
+
+/** Undefined when newcomers are welcome. */
+export function refusalIn(state: ServerState, deviceName: string): VerbenaError | undefined {
+  switch (state) {
+    case 'listening':
+      return undefined;
+    case 'suspended':
+      return new VerbenaError(
+        'ERR_VERBENA_PORT_NOT_ACTIVE',
+        `the port of the server's device ${deviceName} is down`,
+        { retryAfterMs: RETRY_AFTER_MS },
+      );
+    case 'failed':
+      return deviceFailedError(deviceName);
+    case 'draining':
+    case 'closing':
+    case 'closed':
+      return drainingError();
+  }
+}
