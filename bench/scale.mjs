@@ -1,8 +1,11 @@
 // Measures what many connected clients cost: set-up rate, memory, registered bytes, and whether those
 // that are idle slow down those that work; beside a bare Node TLS server in the same run.
 //
-//   npm run --silent bench:scale -- [--clients 1000] [--processes 4] [--at-once 50] [--cycles 0] [--json]
+//   npm run --silent bench:scale -- [--clients 1000] [--processes 4] [--at-once 50] [--cycles 0]
+//                                   [--seconds 3] [--warm-up 500] [--device soft] [--json]
 //
+// --cycles    connect, ask and leave so often at the end, and say what memory grew by
+// --warm-up   set-ups of each process before anything is measured: until then it compiles its code
 // Build first with `npm run build`. stdout has the result; the steps go to stderr.
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -11,8 +14,6 @@ import { parseArgs } from 'node:util';
 import { makeDevCertificate } from '../dist/cli/dev-certificate.js';
 
 const WORKING = 16;
-/** Set-ups of each process before anything is measured: until then its code is being compiled. */
-const WARM_UP = 500;
 const DEPTH = 4;
 const BYTES = 64;
 
@@ -23,6 +24,8 @@ const { values } = parseArgs({
     'at-once': { type: 'string', default: '50' },
     cycles: { type: 'string', default: '0' },
     seconds: { type: 'string', default: '3' },
+    'warm-up': { type: 'string', default: '500' },
+    device: { type: 'string', default: 'soft' },
     json: { type: 'boolean', default: false },
   },
 });
@@ -31,6 +34,7 @@ const processes = Number(values.processes);
 const atOnce = Number(values['at-once']);
 const cycles = Number(values.cycles);
 const seconds = Number(values.seconds);
+const { device } = values;
 
 const say = (text) => console.error(`scale: ${text}`);
 const script = (name) => fileURLToPath(new URL(`scale/${name}`, import.meta.url));
@@ -47,10 +51,10 @@ const share = (total, index) => Math.floor(total / processes) + (index < total %
 /** A server with client processes; everything ends with `close`. */
 async function stage(kind, { ca, cert, key }) {
   const server = fork(script('server-process.mjs'), { execArgv: ['--expose-gc'] });
-  const { port } = await ask(server, { kind, cert, key, clients });
+  const { port } = await ask(server, { kind, device, cert, key, clients });
   const fleet = Array.from({ length: processes }, () => fork(script('client-process.mjs')));
   const all = (make) => Promise.all(fleet.map((child, index) => ask(child, make(index))));
-  await all(() => ({ command: 'start', kind, port, ca }));
+  await all(() => ({ command: 'start', kind, device, port, ca }));
   return {
     all,
     counts: () => ask(server, 'counts'),
@@ -92,7 +96,8 @@ async function throughput({ all }) {
   return answers.reduce((sum, { requests }) => sum + requests, 0) / seconds;
 }
 
-const warmUp = ({ all }) => all(() => ({ command: 'cycle', count: WARM_UP, atOnce: 4 }));
+const warmUp = ({ all }) =>
+  all(() => ({ command: 'cycle', count: Number(values['warm-up']), atOnce: 4 }));
 
 /** The part of the memory that came with the second half of the clients, for each of them. */
 function perClient(half, full, key) {

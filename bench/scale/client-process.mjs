@@ -18,8 +18,8 @@ async function touch(client) {
 }
 
 async function connectVerbena() {
-  const { port, ca } = settings;
-  return connect({ device: 'soft', host: '127.0.0.1', port, ca, handshakeTimeoutMs: 60_000 });
+  const { device, port, ca } = settings;
+  return connect({ device, host: '127.0.0.1', port, ca, handshakeTimeoutMs: 60_000 });
 }
 
 let context;

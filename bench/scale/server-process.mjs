@@ -2,9 +2,9 @@
 import { createServer as createTlsServer } from 'node:tls';
 import { createServer } from '../../dist/index.js';
 
-async function startVerbena({ cert, key, clients }) {
+async function startVerbena({ device, cert, key, clients }) {
   const server = await createServer({
-    device: 'soft',
+    device,
     cert,
     key,
     maxConnections: clients + 1,
