@@ -9,6 +9,8 @@ async function startVerbena({ device, cert, key, clients }) {
     key,
     maxConnections: clients + 1,
     keepaliveSec: 600,
+    handshakeTimeoutMs: 60_000,
+    requestTimeoutMs: 60_000,
     handler: ({ payload }) => payload,
   });
   return {
