@@ -61,6 +61,7 @@ const paths = ['/', '/metrics', '/healthz', '/readyz', '/status.json'];
 /** A status page that is open: the events it got so far. */
 class Page {
   readonly events: { readonly name: string; readonly data: unknown }[] = [];
+  hasEnded = false;
   readonly #controller = new AbortController();
 
   static async open(): Promise<Page> {
@@ -68,7 +69,10 @@ class Page {
     const { signal } = page.#controller;
     const answer = await fetch(new URL('/events', admin.url), { signal });
     if (answer.status !== 200 || answer.body === null) throw new Error(String(answer.status));
-    void page.#read(answer.body).catch(() => undefined);
+    const end = (): void => {
+      page.hasEnded = true;
+    };
+    void page.#read(answer.body).then(end, end);
     return page;
   }
 
@@ -160,10 +164,9 @@ describe('the admin port', () => {
     const page = await Page.open();
     const { url } = admin;
     await server.close();
-    await admin.close();
     await expect(fetch(new URL('/healthz', url))).rejects.toThrow();
     expect(await codeOfRejection(startAdmin(server))).toBe('ERR_VERBENA_CLOSED');
-    page.close();
+    await expect.poll(() => page.hasEnded).toBe(true);
   });
 
   it('refuses options that make no sense', async () => {
