@@ -127,14 +127,20 @@ void Lane::poll(const engine::CompletionQueue& queue) {
 }
 
 // A program that polls many queues in turn drives the lane once a round, with one of them: the
-// packets are for all. Whichever comes next takes over when that one is polled no more.
+// packets are for all. A queue that comes round again, or long after, while that one was not polled
+// takes its place.
 bool Lane::another_queue_drives(const engine::CompletionQueue& queue, engine::TimeNs now) {
   constexpr engine::TimeNs kRound = 20'000;
-  const bool another = driving_queue_.load(std::memory_order_relaxed) != &queue &&
-                       now - driven_at_.load(std::memory_order_relaxed) < kRound;
-  if (another && !queue.armed()) return true;
-  driving_queue_.store(&queue, std::memory_order_relaxed);
-  driven_at_.store(now, std::memory_order_relaxed);
+  constexpr auto relaxed = std::memory_order_relaxed;
+  if (driving_queue_.load(relaxed) != &queue && now - driven_at_.load(relaxed) < kRound) {
+    const engine::CompletionQueue* none = nullptr;
+    const bool is_first = first_after_.compare_exchange_strong(none, &queue, relaxed);
+    const bool came_round = !is_first && none == &queue;
+    if (!came_round && !queue.armed()) return true;
+  }
+  driving_queue_.store(&queue, relaxed);
+  driven_at_.store(now, relaxed);
+  first_after_.store(nullptr, relaxed);
   return false;
 }
 

@@ -147,9 +147,10 @@ class Lane : private io::Progress {
   KernelRandom random_;
   std::unique_ptr<engine::EventSink> events_;
 
-  // Which queue's polls drive the lane, and when one last did.
+  // Which queue's polls drive the lane, when one last did, and which queue was polled first since.
   std::atomic<const engine::CompletionQueue*> driving_queue_{nullptr};
   std::atomic<engine::TimeNs> driven_at_{0};
+  std::atomic<const engine::CompletionQueue*> first_after_{nullptr};
 
   util::FairMutex mutex_;
   engine::Engine engine_;
