@@ -100,8 +100,6 @@ function sendEvents(response: ServerResponse, live: Live): void {
     send(response, 200, 'text/event-stream', '');
     return;
   }
-  // A page stays for as long as it likes.
-  response.socket?.setTimeout(0);
   response.setHeader('Content-Type', 'text/event-stream');
   if (live.add(response)) return;
   response.setHeader('Retry-After', '60');

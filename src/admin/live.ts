@@ -53,6 +53,11 @@ interface Activity {
   readonly timeMs: number;
 }
 
+/** As server-sent events are written; JSON has no line breaks of its own. */
+function eventOf(name: string, data: unknown): string {
+  return `event: ${name}\ndata: ${JSON.stringify(data)}\n\n`;
+}
+
 export class Live {
   readonly #server: Server;
   readonly #history: History;
@@ -76,7 +81,7 @@ export class Live {
     this.#pages.add(page);
     page.once('close', () => this.#pages.delete(page));
     page.write('retry: 2000\n');
-    this.#send(page, 'history', this.#history.samples);
+    this.#send(page, eventOf('history', this.#history.samples));
     return true;
   }
 
@@ -92,13 +97,13 @@ export class Live {
       this.#lastUpdateAt = performance.now();
       return;
     }
-    const update = this.#update(sample);
-    for (const page of this.#pages) this.#send(page, 'update', update);
+    const update = eventOf('update', this.#update(sample));
+    for (const page of this.#pages) this.#send(page, update);
   }
 
-  #send(page: ServerResponse, event: string, data: unknown): void {
+  #send(page: ServerResponse, event: string): void {
     if (page.writableLength > MAX_BUFFERED_BYTES) page.destroy();
-    else page.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
+    else page.write(event);
   }
 
   #update(sample: Sample): LiveUpdate {
