@@ -16,6 +16,23 @@ describe('drawPsn', () => {
     expect(highest).toBeLessThan(2 ** 24);
     expect(highest).toBeGreaterThan(2 ** 24 - 2 ** 24 / 100);
   });
+
+  it('spreads 100,000 draws evenly, none related to the one before', () => {
+    const draws = Array.from({ length: 100_000 }, drawPsn);
+    for (const shift of [0, 8, 16]) {
+      const seen = new Uint32Array(256);
+      for (const psn of draws) {
+        const bucket = (psn >> shift) & 0xff;
+        seen[bucket] = (seen[bucket] ?? 0) + 1;
+      }
+      const expected = draws.length / 256;
+      const chiSquare = seen.reduce((sum, count) => sum + (count - expected) ** 2 / expected, 0);
+      // About 255; this much once in 10^12.
+      expect(chiSquare).toBeLessThan(450);
+    }
+    const near = draws.filter((psn, at) => Math.abs(psn - (draws[at - 1] ?? Infinity)) <= 16);
+    expect(near.length).toBeLessThan(8);
+  });
 });
 
 describe('PsnSet', () => {
