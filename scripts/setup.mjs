@@ -33,6 +33,15 @@ const forTest = [
 const needsOf = {
   quickstart: forQuickstart,
   test: forTest,
+  fuzz: [
+    ...forTest,
+    { program: 'clang++', apt: 'clang', dnf: 'clang' },
+    {
+      file: '/usr/share/doc/libclang-rt-dev/copyright',
+      apt: 'libclang-rt-dev',
+      dnf: 'compiler-rt',
+    },
+  ],
   browser: [
     ...forTest,
     {

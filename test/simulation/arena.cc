@@ -115,6 +115,11 @@ void Arena::check() const {
   hold(!revoked() || bytes_ == frozen_, "written after the key was taken away");
 }
 
+void Arena::check_edges() const {
+  const bool kept = intact(0, kMargin) && intact(bytes_.size() - kMargin, bytes_.size());
+  hold(kept, "written outside of a region");
+}
+
 std::span<const std::byte> Arena::canary(size_t from, size_t count) const {
   return std::span(pattern()).subspan(phase_ + from, count);
 }

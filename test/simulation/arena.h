@@ -51,6 +51,8 @@ class Arena {
   bool revoked() const { return !key_lives_; }
   // Throws a Violation when anything was written that is not in a granted slot.
   void check() const;
+  // The same of what lies around the region alone.
+  void check_edges() const;
 
  private:
   static constexpr uint32_t kMargin = 1024;  // what trespasses stays within

@@ -1,7 +1,8 @@
 // Configuration of `verbena serve`: precedence of the sources, and what a bad value is told.
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ConfigProblem, effectiveSettings, serveConfig } from '../../../src/config/schema.js';
-import { flagOf, serveSettings } from '../../../src/config/settings.js';
+import { flagOf, serveSettings, type Setting } from '../../../src/config/settings.js';
 
 const none = { flags: {}, env: {} };
 
@@ -119,5 +120,33 @@ describe('serveSettings', () => {
     expect(new Set(keys.map(flagOf)).size).toBe(keys.length);
     expect(new Set(serveSettings.map(({ env }) => env)).size).toBe(keys.length);
     expect(flagOf('maxConnections')).toBe('--max-connections');
+  });
+
+  it('takes any file and environment whole, or says what is wrong with them', () => {
+    const keys = serveSettings.map(({ key }) => key as string);
+    const value = fc.oneof(fc.jsonValue(), fc.integer().map(String), fc.double());
+    const content = fc.oneof(
+      fc.jsonValue(),
+      fc.dictionary(fc.oneof(fc.constantFrom(...keys), fc.string()), value, { maxKeys: 4 }),
+    );
+    const env = fc.dictionary(fc.constantFrom(...serveSettings.map(({ env }) => env)), fc.string());
+    fc.assert(
+      fc.property(content, env, (content, env) => {
+        const sources = { flags: {}, env, file: { path: 'v.json', content } };
+        let config: Record<string, unknown>;
+        try {
+          config = { ...serveConfig(sources) };
+        } catch (error) {
+          expect(error).toBeInstanceOf(ConfigProblem);
+          return;
+        }
+        for (const { key, min, max } of serveSettings as readonly Setting[]) {
+          const found = config[key];
+          if (typeof found !== 'number') continue;
+          expect(found).toBeGreaterThanOrEqual(min ?? 0);
+          expect(found).toBeLessThanOrEqual(max ?? Number.MAX_SAFE_INTEGER);
+        }
+      }),
+    );
   });
 });
