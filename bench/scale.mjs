@@ -161,21 +161,28 @@ async function idleShare(verbena) {
   return ((await verbena.cpuSeconds()) - before) / 3;
 }
 
-/** Memory before and after many connect/close cycles, after a first round of them. */
+/**
+ * What memory grew by in each quarter of many connect/close cycles, after a first round of them: a
+ * leak grows in all of them alike.
+ */
 async function measureCycles(verbena) {
   const run = (count) =>
     verbena.all((index) => ({ command: 'cycle', count: share(count, index), atOnce: 4 }));
   await run(Math.ceil(cycles / 10));
-  const before = await verbena.counts();
+  const counts = [await verbena.counts()];
   const started = performance.now();
-  await run(cycles);
+  for (let quarter = 1; quarter <= 4; quarter++) {
+    await run(Math.ceil(cycles / 4));
+    counts.push(await verbena.counts());
+  }
   const elapsed = (performance.now() - started) / 1000;
-  const after = await verbena.counts();
+  const growth = (key) => counts.slice(1).map((each, index) => each[key] - counts[index][key]);
   return {
     cycles,
     perSecond: Math.round(cycles / elapsed),
-    rssGrowthBytes: after.rssBytes - before.rssBytes,
-    registeredGrowthBytes: after.registeredBytes - before.registeredBytes,
+    rssGrowthBytes: growth('rssBytes'),
+    heapGrowthBytes: growth('heapBytes'),
+    registeredGrowthBytes: growth('registeredBytes'),
   };
 }
 
