@@ -5,7 +5,28 @@ import { basename } from 'node:path';
 const { FAULT: fault, FAULTY_SCRIPT: script } = process.env;
 const dist = '../../dist';
 
+/** Has `disturb` called with each client that lives whenever another one is lost. */
+async function whenOneDies(disturb) {
+  const { ServerSession } = await import(`${dist}/server/session.js`);
+  const { start, teardown } = ServerSession.prototype;
+  const sessions = new Set();
+  ServerSession.prototype.start = function () {
+    sessions.add(this);
+    start.call(this);
+  };
+  ServerSession.prototype.teardown = function (error) {
+    sessions.delete(this);
+    const survivors = [...sessions].filter(({ isOpen, name }) => isOpen && /^client/.test(name));
+    if (error.code === 'ERR_VERBENA_CONNECTION_LOST') survivors.forEach(disturb);
+    return teardown.call(this, error);
+  };
+}
+
 const faults = {
+  /** Who dies takes others along. */
+  'ends others with the dead': () => whenOneDies((survivor) => void survivor.close()),
+  /** Who dies clears the memory of others. */
+  'clears what others have': () => whenOneDies((survivor) => survivor.region.fill(0)),
   /** Every third queue pair, with all that belongs to it, is never closed. */
   async 'keeps queue pairs'() {
     const { QueuePair } = await import(`${dist}/rdma/queue-pair.js`);

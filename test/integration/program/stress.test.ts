@@ -117,6 +117,17 @@ describe('a scenario fails', () => {
     expect(stderr).toMatch(/beside 3 survivors the server has 3 sessions, [4-9] queue pairs/);
   });
 
+  it.each([
+    ['ends others with the dead', /client0 lost its connection \(ERR_VERBENA_PEER_CLOSED\)/],
+    ['clears what others have', /client0: the (counter|region) /],
+  ])('when the death of one disturbs another: the server %s', async (name, problem) => {
+    const env = fault(name, 'server-process.js');
+    const args = ['chaos', '--deaths', '4', '--seed', '1', '--clients', '1'];
+    const { result, stderr } = await fails(args, env);
+    expect(result).toMatchObject({ provoked: 4, leaked: nothing });
+    expect(stderr).toMatch(problem);
+  });
+
   it('when two sessions at a time have the same packet sequence number', async () => {
     const args = ['concurrent', '--requests', '5'];
     const { stderr } = await fails(args, fault('repeats numbers', 'server-process.js'));
