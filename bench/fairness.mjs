@@ -1,11 +1,12 @@
 // Measures what clients keep of their fair share beside one that takes what it can get.
 //
 //   npm run --silent bench:fairness -- [--clients 4] [--rounds 5] [--seconds 1]
-//     [--only "flood,reads"] [--json]
+//     [--only "flood,reads"] [--device soft] [--json]
 //
 // Each client is a process that keeps 16 small requests under way. Beside an offender a fair share is
 // what N clients alone get, times N / (N + 1); the ratio says what they got of that: the median of the
-// rounds, each with and without the offender. `equal` is no offender but one more client like the others.
+// rounds, each with and without the offender. `equal` is no offender but one more client like the others;
+// `elsewhere` the offender has a server of its own, which shows what the shared processors alone cost.
 // Build first with `npm run build`; the steps go to stderr.
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -14,7 +15,10 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { makeDevCertificate } from '../dist/cli/dev-certificate.js';
 
-const WAYS = ['equal', 'busy', 'flood', 'no credits', 'reads', 'rendezvous', 'handlers'];
+const WAYS = [
+  ...['equal', 'busy', 'flood', 'no credits', 'handlers'],
+  ...['reads', 'reads elsewhere', 'rendezvous', 'rendezvous elsewhere'],
+];
 const DEPTH = 16;
 const BYTES = 64;
 const REGION_BYTES = 64 * 1024 * 1024;
@@ -25,9 +29,11 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '5' },
     seconds: { type: 'string', default: '1' },
     only: { type: 'string', default: WAYS.join(',') },
+    device: { type: 'string', default: 'soft' },
     json: { type: 'boolean', default: false },
   },
 });
+const { device } = values;
 const clients = Number(values.clients);
 const rounds = Number(values.rounds);
 const seconds = Number(values.seconds);
@@ -54,24 +60,31 @@ function newEnds(before, after) {
 }
 
 const { ca, cert, key } = await makeDevCertificate();
-const server = start('fairness/server-process.mjs');
-const { port } = await ask(server, { cert, key, regionBytes: REGION_BYTES });
+const startServer = async () => {
+  const server = start('fairness/server-process.mjs');
+  const { port } = await ask(server, { device, cert, key, regionBytes: REGION_BYTES });
+  return { server, port };
+};
+const { server, port } = await startServer();
+const elsewhere = await startServer();
 const fleet = Array.from({ length: clients }, () => start('scale/client-process.mjs'));
 for (const client of fleet) {
-  await ask(client, { command: 'start', kind: 'verbena', port, ca });
+  await ask(client, { command: 'start', kind: 'verbena', device, port, ca });
   await ask(client, { command: 'connect', count: 1, atOnce: 1 });
 }
 await throughput(fleet); // warms the compilers up
 
 const median = (list) => list.sort((a, b) => a - b)[Math.floor(list.length / 2)];
 
-async function measure(way) {
+async function measure(name) {
+  const way = name.replace(' elsewhere', '');
+  const target = way === name ? port : elsewhere.port;
   const offender = start('fairness/offender-process.mjs');
   const before = await ask(server, 'ended');
   const alone = [await throughput(fleet)];
   const beside = [];
   for (let round = 0; round < rounds; round++) {
-    offender.send({ way, port, ca });
+    offender.send({ way, device, port: target, ca });
     await delay(500);
     beside.push(await throughput(fleet));
     await ask(offender, {});
@@ -88,15 +101,17 @@ async function measure(way) {
     ratio,
     ended,
   };
-  console.error(`fairness: ${way}: ${JSON.stringify(result)}`);
-  return [way, result];
+  console.error(`fairness: ${name}: ${JSON.stringify(result)}`);
+  return [name, result];
 }
 
 const results = [];
-for (const way of values.only.split(',')) results.push(await measure(way));
+for (const name of values.only.split(',')) results.push(await measure(name));
 for (const client of fleet) client.disconnect();
-server.send('close');
-await once(server, 'exit');
+for (const each of [server, elsewhere.server]) {
+  each.send('close');
+  await once(each, 'exit');
+}
 const result = { clients, offenders: Object.fromEntries(results) };
 if (values.json) console.log(JSON.stringify(result));
 else console.table(result.offenders);

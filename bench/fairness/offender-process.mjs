@@ -92,7 +92,7 @@ process.on('message', ({ way, ...given }) => {
     stop.abort();
     return;
   }
-  options = { device: 'soft', host: '127.0.0.1', ...given };
+  options = { host: '127.0.0.1', ...given };
   stop = new AbortController();
   setMaxListeners(0, stop.signal);
   void offend(way);

@@ -5,9 +5,9 @@ import { createServer } from '../../dist/index.js';
 const NEVER = 1;
 const forever = new Promise(() => undefined);
 
-process.once('message', async ({ cert, key, regionBytes }) => {
+process.once('message', async ({ device, cert, key, regionBytes }) => {
   const server = await createServer({
-    device: 'soft',
+    device,
     cert,
     key,
     regionBytes,

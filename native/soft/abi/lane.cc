@@ -168,7 +168,8 @@ bool Lane::drive_for_program(engine::TimeNs now) {
 }
 
 bool Lane::drive() {
-  const std::lock_guard lock(mutex_);
+  mutex_.lock_after_others();
+  const std::lock_guard lock(mutex_, std::adopt_lock);
   return drive_locked(io::monotonic_now());
 }
 
@@ -230,8 +231,11 @@ void Lane::accept(engine::TimeNs now, const io::Datagram& datagram) {
 // Bounded, for a peer may ask for much at once: what is left waits for the next turn, so that what
 // arrives meanwhile is looked at, and others get the lock.
 void Lane::transmit(engine::TimeNs now) {
+  constexpr int kMostRounds = 4;
   if (!engine_.wants_transmit()) return;
-  engine_.transmit(now, sink_);
+  for (int round = 0; round < kMostRounds && engine_.transmit(now, sink_); ++round) {
+    if (mutex_.is_wanted()) break;
+  }
   transmit_batch_.flush();
 }
 

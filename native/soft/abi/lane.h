@@ -25,7 +25,7 @@
 #include "soft/io/receive_batch.h"
 #include "soft/io/transmit_batch.h"
 #include "soft/io/udp_socket.h"
-#include "util/fair_mutex.h"
+#include "util/courteous_mutex.h"
 
 namespace verbena::soft {
 
@@ -152,7 +152,7 @@ class Lane : private io::Progress {
   std::atomic<engine::TimeNs> driven_at_{0};
   std::atomic<const engine::CompletionQueue*> first_after_{nullptr};
 
-  util::FairMutex mutex_;
+  util::CourteousMutex mutex_;
   engine::Engine engine_;
   std::vector<AsyncEventQueue*> listeners_;
   int references_ = 0;  // guarded by the registry

@@ -52,18 +52,18 @@ void LaneRegistry::release(Lane* released) {
 
 void LaneRegistry::lock_all() {
   mutex.lock();
-  if (lane != nullptr) lane->mutex_.lock_for_fork();
+  if (lane != nullptr) lane->mutex_.lock();
 }
 
 void LaneRegistry::unlock_all() {
-  if (lane != nullptr) lane->mutex_.unlock_after_fork();
+  if (lane != nullptr) lane->mutex_.unlock();
   mutex.unlock();
 }
 
 void LaneRegistry::leave_to_parent() {
   if (lane != nullptr) {
     lane->abandon_socket();
-    lane->mutex_.unlock_after_fork();
+    lane->mutex_.unlock();
     lane = nullptr;
   }
   mutex.unlock();

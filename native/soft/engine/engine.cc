@@ -15,9 +15,9 @@ constexpr uint32_t kInitialWindow = 64;
 constexpr uint32_t kLargestWindow = 4096;
 // A packet costs the receiver's socket buffer about this much beyond its bytes.
 constexpr uint64_t kPacketOverheadBytes = 512;
-// Packets of one call of transmit, and of one queue pair's turn in it. Few, because a packet that
-// arrives meanwhile waits for all of them: 256 KiB at most.
-constexpr uint32_t kTransmitBudget = 64;
+// Packets of one call of transmit, and of one queue pair's turn in it. Few, because whoever wants
+// the lane waits for all of them: 64 KiB at most.
+constexpr uint32_t kTransmitBudget = 16;
 constexpr uint32_t kTurnBudget = 16;
 
 bool address_vector_valid(const ibv_ah_attr& address) {

@@ -1,5 +1,5 @@
-// The fair mutex: who waits is not passed over by a thread that takes it again and again.
-#include "util/fair_mutex.h"
+// The courteous mutex: who waits is not passed over by the thread in the background.
+#include "util/courteous_mutex.h"
 
 #include <gtest/gtest.h>
 
@@ -19,12 +19,13 @@ void work() {
 }
 
 /** How often a thread that does nothing else takes it again while this one waits for it, in all. */
-int times_passed_over(FairMutex& mutex, int rounds) {
+int times_passed_over(CourteousMutex& mutex, int rounds) {
   std::atomic<bool> enough = false;
   std::atomic<int> taken = 0;
   std::thread greedy([&] {
     while (!enough) {
-      const std::lock_guard lock(mutex);
+      mutex.lock_after_others();
+      const std::lock_guard lock(mutex, std::adopt_lock);
       ++taken;
       work();
     }
@@ -43,13 +44,13 @@ int times_passed_over(FairMutex& mutex, int rounds) {
 }
 
 // Now and then the scheduler stops a thread just before it waits. A plain mutex makes it thousands.
-TEST(FairMutex, goes_to_who_waits) {
-  FairMutex mutex;
+TEST(CourteousMutex, goes_to_who_waits) {
+  CourteousMutex mutex;
   EXPECT_LE(times_passed_over(mutex, 300), 300);
 }
 
-TEST(FairMutex, is_not_had_by_two) {
-  FairMutex mutex;
+TEST(CourteousMutex, is_not_had_by_two) {
+  CourteousMutex mutex;
   int count = 0;
   const auto add = [&] {
     for (int i = 0; i < 20'000; ++i) {
@@ -63,16 +64,22 @@ TEST(FairMutex, is_not_had_by_two) {
   EXPECT_EQ(count, 40'000);
 }
 
-TEST(FairMutex, is_refused_while_another_has_it) {
-  FairMutex mutex;
+TEST(CourteousMutex, is_wanted_while_somebody_waits) {
+  CourteousMutex mutex;
+  mutex.lock();
+  EXPECT_FALSE(mutex.is_wanted());
+  std::thread other([&] { const std::lock_guard lock(mutex); });
+  while (!mutex.is_wanted()) std::this_thread::yield();
+  mutex.unlock();
+  other.join();
+  EXPECT_FALSE(mutex.is_wanted());
+}
+
+TEST(CourteousMutex, is_refused_while_another_has_it) {
+  CourteousMutex mutex;
   mutex.lock();
   std::thread([&] { EXPECT_FALSE(mutex.try_lock()); }).join();
   mutex.unlock();
-  EXPECT_TRUE(mutex.try_lock());
-  mutex.unlock();
-  mutex.lock_for_fork();
-  std::thread([&] { EXPECT_FALSE(mutex.try_lock()); }).join();
-  mutex.unlock_after_fork();
   EXPECT_TRUE(mutex.try_lock());
   mutex.unlock();
 }
