@@ -1,25 +1,15 @@
 // The commands of `verbena` with their options, help and examples; their code is loaded on use.
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import { flagOf, serveSettings, type Setting } from '../config/settings.js';
 import { packageVersion } from '../native/package.js';
 import { scenarios } from '../stress/scenarios/index.js';
+import { bench } from './bench-options.js';
 import type { DemoCommandOptions } from './demo/command.js';
+import { integer, type SetExitCode } from './option-parsers.js';
 import type { PingOptions } from './ping-command.js';
 import type { ProbeLimitsOptions } from './probe-limits-command.js';
 import type { RunOptions } from './run-command.js';
 import type { StressOptions } from './stress-command.js';
-
-/** Where a command leaves its exit code. */
-export type SetExitCode = (code: number) => void;
-
-/** A parser for whole numbers between two limits. */
-function integer(min: number, max: number): (text: string) => number {
-  return (text) => {
-    const value = /^\d+$/.test(text) ? Number(text) : NaN;
-    if (value >= min && value <= max) return value;
-    throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
-  };
-}
 
 /** A flag for each setting of a server, and one for a file with any of them. */
 function withSettings(command: Command): Command {
@@ -245,7 +235,7 @@ export function createProgram(setExitCode: SetExitCode): Command {
     .exitOverride()
     .showHelpAfterError('Run with --help for the options and examples.')
     .addHelpText('after', '\nStart here:\n  verbena demo');
-  for (const make of [serve, config, ping, run, demo, stress, probe]) {
+  for (const make of [serve, config, ping, run, demo, stress, bench, probe]) {
     program.addCommand(make(setExitCode).copyInheritedSettings(program));
   }
   return program;

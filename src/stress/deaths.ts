@@ -1,6 +1,6 @@
 // The bad ends that clients can come to, and what must follow from each.
 import { setupStages, type LoopKind, type SetupStage } from './client-messages.js';
-import { pick } from './random.js';
+import { pick } from '../random.js';
 
 export const deathKinds = [
   'idle',

@@ -2,7 +2,7 @@
 import type { Client } from '../client.js';
 import { busyWith, endsAtClient, endsAtServer, planDeaths, type Death } from '../deaths.js';
 import { settlesWithin } from '../../processes/managed-process.js';
-import { randomFrom } from '../random.js';
+import { randomFrom } from '../../random.js';
 import type { Scenario } from '../scenario.js';
 import type { Stage } from '../stage.js';
 

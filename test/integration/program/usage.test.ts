@@ -22,11 +22,12 @@ describe('usage', () => {
     [['run']],
     [['demo']],
     [['stress']],
+    [['bench']],
     [['probe-limits']],
   ])('explains %j with examples', async (command) => {
     const { code, stdout } = await verbena([...command, '--help']).ended;
     expect(code).toBe(0);
-    expect(stdout).toMatch(/verbena (demo|serve|config|ping|run|stress|probe-limits)/);
+    expect(stdout).toMatch(/verbena (demo|serve|config|ping|run|stress|bench|probe-limits)/);
   });
 
   it.each([

@@ -1,7 +1,7 @@
 // Which deaths a seed plans.
 import { describe, expect, it } from 'vitest';
 import { deathKinds, planDeaths } from '../../../src/stress/deaths.js';
-import { randomFrom } from '../../../src/stress/random.js';
+import { randomFrom } from '../../../src/random.js';
 
 describe('the plan of deaths', () => {
   it('is the same for the same seed, and another for another', () => {

@@ -1,0 +1,109 @@
+// Results for people: a line for each second, and a table at the end.
+import type { LatencyUs } from './histogram.js';
+import type { BenchResult, Figures } from './result.js';
+import type { Second } from './tally.js';
+
+/** `1234567` as `1,234,567`; small numbers keep what makes them differ. */
+function number(value: number): string {
+  const digits = value >= 100 || Number.isInteger(value) ? 0 : value >= 10 ? 1 : 2;
+  return value.toLocaleString('en-US', {
+    minimumFractionDigits: digits,
+    maximumFractionDigits: digits,
+  });
+}
+
+function bytes(value: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  let unit = 0;
+  let scaled = value;
+  while (scaled >= 1024 && unit < units.length - 1) {
+    scaled /= 1024;
+    unit += 1;
+  }
+  return `${number(scaled)} ${units[unit] ?? ''}`;
+}
+
+/** One line of a run that goes on. */
+export function secondLine(second: Second, isWarmUp: boolean): string {
+  const { at, seconds, operations, errors } = second;
+  const rate = seconds === 0 ? 0 : operations / seconds;
+  const rateBytes = seconds === 0 ? 0 : second.bytes / seconds;
+  if (isWarmUp) return `${at.toFixed(0).padStart(4)} s  warm-up`;
+  return (
+    `${at.toFixed(0).padStart(4)} s  ${number(rate)} operations/s  ${bytes(rateBytes)}/s  ` +
+    `p50 ${number(second.p50Us)} µs  p99 ${number(second.p99Us)} µs  errors ${errors}`
+  );
+}
+
+const columns: readonly (readonly [string, keyof LatencyUs])[] = [
+  ['min', 'min'],
+  ['p50', 'p50'],
+  ['p90', 'p90'],
+  ['p99', 'p99'],
+  ['p99.9', 'p99_9'],
+  ['p99.99', 'p99_99'],
+  ['p99.999', 'p99_999'],
+  ['max', 'max'],
+];
+
+function row(name: string, { operationsPerSecond, latencyUs }: Figures): string[] {
+  const latencies = columns.map(([, key]) => number(latencyUs[key]));
+  return [name, number(operationsPerSecond), ...latencies];
+}
+
+/** Columns aligned, numbers to the right. */
+function align(rows: readonly (readonly string[])[]): string[] {
+  const widths = (rows[0] ?? []).map((_, column) =>
+    Math.max(...rows.map((cells) => cells[column]?.length ?? 0)),
+  );
+  return rows.map((cells) =>
+    cells
+      .map((cell, column) => {
+        const width = widths[column] ?? 0;
+        return column === 0 ? cell.padEnd(width) : cell.padStart(width);
+      })
+      .join('  '),
+  );
+}
+
+/** What a reader must know before believing the figures. */
+export function warningsOf(result: BenchResult): string[] {
+  const { problem, unsent, beyondRange, saturation } = result;
+  const warnings = problem === null ? [] : [`the run is incomplete: ${problem}`];
+  if (unsent > 0) {
+    warnings.push(
+      `${unsent} operations that were planned could not be sent in time, because the server did ` +
+        'not keep up or --depth is too low: the latencies of those are missing',
+    );
+  }
+  if (beyondRange > 0) {
+    warnings.push(`${beyondRange} latencies were longer than --highest-latency and count as that`);
+  }
+  if (saturation.length > 0) {
+    const [first = ''] = saturation;
+    const more = saturation.length > 1 ? `, and ${saturation.length - 1} others` : '';
+    warnings.push(
+      `the load generator was a bottleneck itself: ${first}${more}. Give it more processes or ` +
+        'threads, another machine, or less load',
+    );
+  }
+  return warnings;
+}
+
+/** The table for people. */
+export function summaryOf(result: BenchResult): string {
+  const { operations, errors, seconds, operationsPerSecond, bytesPerSecond, perThread } = result;
+  const codes = Object.entries(result.errorCodes).map(([code, count]) => `${code} ${count}`);
+  const rows = [
+    ['latency in µs', 'operations/s', ...columns.map(([title]) => title)],
+    ...(perThread.length > 1 ? perThread.map((each) => row(`client ${each.clientId}`, each)) : []),
+    row('all', result),
+  ];
+  return [
+    `${number(operations)} operations and ${errors} errors in ${seconds.toFixed(2)} s on ` +
+      `${result.device}: ${number(operationsPerSecond)} operations/s, ${bytes(bytesPerSecond)}/s`,
+    ...(codes.length === 0 ? [] : [`errors: ${codes.join(', ')}`]),
+    ...align(rows),
+    ...warningsOf(result).map((text) => `warning: ${text}`),
+  ].join('\n');
+}

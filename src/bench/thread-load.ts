@@ -1,0 +1,142 @@
+// The load of one thread: lanes on its connections that begin operations until it is over.
+import { setImmediate as turn } from 'node:timers/promises';
+import { codeOf } from '../errors.js';
+import type { Connection } from '../index.js';
+import { settlesWithin } from '../processes/managed-process.js';
+import { randomFrom } from '../random.js';
+import { Schedule } from './arrivals.js';
+import type { ThreadOrders } from './messages.js';
+import { Meter } from './meter.js';
+import { Lane, drawFrom, regionFor, type OperationName } from './workload.js';
+
+/** How long operations that are under way may take after the user has had enough. */
+const impatienceMs = 1000;
+
+export class ThreadLoad {
+  readonly meter: Meter;
+  readonly #orders: ThreadOrders;
+  readonly #random: () => number;
+  readonly #draw: () => OperationName;
+  readonly #lanes: Lane[];
+  #schedule: Schedule | undefined;
+  #measureFromMs = 0;
+  #endMs = Infinity;
+  /** Measured operations that may still be begun. */
+  #left: number;
+  #onStop: () => void = () => undefined;
+  readonly #stopped = new Promise<void>((resolve) => (this.#onStop = resolve));
+  #isStopped = false;
+
+  constructor(orders: ThreadOrders, connections: readonly Connection[]) {
+    const { load } = orders;
+    this.#orders = orders;
+    this.meter = new Meter(load);
+    this.#random = randomFrom(load.seed);
+    this.#draw = drawFrom(load.workload, this.#random);
+    this.#left = load.count ?? Infinity;
+    this.#lanes = connections.flatMap((connection) =>
+      Array.from(
+        { length: load.depth },
+        (_, index) => new Lane(connection, index, load.bytes.max, load.timeoutMs, this.#random),
+      ),
+    );
+  }
+
+  get lateShare(): number {
+    return this.#schedule?.lateShare ?? 0;
+  }
+
+  get unsent(): number {
+    return this.#isStopped ? 0 : (this.#schedule?.unsent() ?? 0);
+  }
+
+  /** Lays out the memory at the server; throws when it lends less than that takes. */
+  async prepare(): Promise<void> {
+    const { workload, bytes, depth } = this.#orders.load;
+    const needed = regionFor(workload, bytes.max, depth);
+    if (needed === 0) return;
+    for (const { connection } of this.#lanes) {
+      if (connection.regionLength >= needed) continue;
+      throw new Error(
+        `the server lends ${connection.regionLength} bytes to a connection, and ${depth} ` +
+          `operations at a time of ${bytes.max} bytes need ${needed}: raise its region-bytes, ` +
+          'or lower --bytes or --depth',
+      );
+    }
+    if (bytes.max > 0) await Promise.all(this.#lanes.map((lane) => lane.prepare()));
+  }
+
+  /** Resolves when all is over, or when what is under way takes too long. */
+  async run(): Promise<void> {
+    const { load } = this.#orders;
+    const nowMs = performance.now();
+    this.#measureFromMs = nowMs + load.warmUpMs;
+    if (load.durationMs !== undefined) this.#endMs = this.#measureFromMs + load.durationMs;
+    this.meter.begin();
+    if (load.rate !== undefined) this.#schedule = this.#plan(load.rate, nowMs);
+    const lanes = Promise.all(
+      this.#lanes.map((lane) => (load.rate === undefined ? this.#closed(lane) : this.#open(lane))),
+    );
+    await Promise.race([lanes, this.#stopped]);
+    if (this.#isStopped) await settlesWithin(lanes, impatienceMs);
+  }
+
+  /** Begins nothing more. */
+  stop(): void {
+    this.#isStopped = true;
+    this.#schedule?.stop();
+    this.#onStop();
+  }
+
+  #plan(rate: number, beginMs: number): Schedule {
+    const { load, phase } = this.#orders;
+    return new Schedule({
+      rate,
+      arrivals: load.arrivals,
+      beginMs,
+      endMs: this.#endMs,
+      count: load.count ?? Infinity,
+      countFromMs: this.#measureFromMs,
+      phase,
+      random: this.#random,
+    });
+  }
+
+  async #closed(lane: Lane): Promise<void> {
+    for (;;) {
+      const nowMs = performance.now();
+      const isMeasured = nowMs >= this.#measureFromMs;
+      if (this.#isStopped || nowMs >= this.#endMs || this.#left === 0) return;
+      if (!lane.connection.isOpen) return;
+      if (isMeasured) this.#left -= 1;
+      await this.#one(lane, nowMs, isMeasured);
+    }
+  }
+
+  async #open(lane: Lane): Promise<void> {
+    for (;;) {
+      if (!lane.connection.isOpen) return;
+      const plannedMs = await this.#schedule?.next();
+      if (plannedMs === undefined) return;
+      await this.#one(lane, plannedMs, plannedMs >= this.#measureFromMs);
+    }
+  }
+
+  async #one(lane: Lane, sinceMs: number, isMeasured: boolean): Promise<void> {
+    const { bytes: range, verify } = this.#orders.load;
+    const { min, max } = range;
+    const bytes = min === max ? max : min + Math.floor(this.#random() * (max - min + 1));
+    const operation = this.#draw();
+    this.meter.onBegun();
+    try {
+      const moved = await lane.run(operation, bytes);
+      const latencyMs = performance.now() - sinceMs;
+      await lane.conclude(operation, bytes, verify);
+      this.meter.onDone(isMeasured, latencyMs, moved);
+    } catch (error) {
+      this.meter.onFailed(isMeasured, codeOf(error) ?? 'UNKNOWN');
+      // What fails at once must not keep the event loop from everything else.
+      await turn();
+    }
+  }
+}

@@ -1,0 +1,258 @@
+// `verbena bench` against a server that knows better: counts, latencies, and runs that go wrong.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { BenchResult } from '../../src/bench/result.js';
+import type { Server, ServerOptions } from '../../src/index.js';
+import { testDevice } from '../helpers/environment.js';
+import { Family } from '../helpers/family.js';
+import { TestProcess, freePort, repository, verbena } from '../helpers/process.js';
+import { expectNothingLeft, startServer, testCertificate } from '../helpers/verbena.js';
+
+let folder: string;
+let ca: string;
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'verbena-bench-'));
+  ca = join(folder, 'ca.pem');
+  writeFileSync(ca, (await testCertificate()).ca);
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+afterEach(() => expectNothingLeft());
+
+function bench(port: number, args: readonly string[]): TestProcess {
+  const target = [`127.0.0.1:${port}`, '--ca', ca, '--device', testDevice];
+  return verbena(['bench', ...target, '--json', ...args]);
+}
+
+/** The one line that must be on stdout, whatever happened. */
+function resultOf(stdout: string): BenchResult {
+  expect(stdout.trim().split('\n')).toHaveLength(1);
+  return JSON.parse(stdout) as BenchResult;
+}
+
+async function measure(server: Server, ...args: string[]): Promise<BenchResult> {
+  const { stdout } = await bench(server.address().port, args).succeeded();
+  const result = resultOf(stdout);
+  expect(result).toMatchObject({ complete: true, errors: 0, unfinished: 0, unsent: 0 });
+  return result;
+}
+
+async function fails(
+  port: number,
+  ...args: string[]
+): Promise<{ readonly result: BenchResult; readonly stderr: string }> {
+  const { code, stdout, stderr } = await bench(port, args).ended;
+  expect(code).toBe(1);
+  const result = resultOf(stdout);
+  return { result, stderr };
+}
+
+/** A handler that takes its time, and notes how long it really took. */
+function slowHandler(ms: number) {
+  const tookUs: number[] = [];
+  const handler: ServerOptions['handler'] = async ({ payload }) => {
+    const startedMs = performance.now();
+    await sleep(ms);
+    tookUs.push((performance.now() - startedMs) * 1000);
+    return payload;
+  };
+  const sorted = (): number[] => [...tookUs].sort((a, b) => a - b);
+  const at = (share: number): number => sorted()[Math.ceil(tookUs.length * share) - 1] ?? 0;
+  return { handler, at, sumUs: () => tookUs.reduce((sum, took) => sum + took, 0) };
+}
+
+/** What a histogram of three digits may be off by. */
+const exactness = 0.999;
+
+describe('latencies', () => {
+  it('are the service time in a closed loop', async () => {
+    const { handler, at, sumUs } = slowHandler(20);
+    await using server = await startServer({ handler });
+    const count = 40;
+    const { latencyUs, seconds } = await measure(server, '--count', String(count));
+    // Each latency is the handler's time and something more, and they follow on each other: what
+    // they are more together is known, so at most one in ten has ten times its share of that.
+    const moreUs = (10 * (seconds * 1e6 - sumUs())) / count;
+    expect(latencyUs.p50).toBeGreaterThanOrEqual(at(0.5) * exactness);
+    expect(latencyUs.p50).toBeLessThanOrEqual((at(0.6) + moreUs) / exactness);
+    expect(latencyUs.min).toBeGreaterThanOrEqual(at(0) * exactness);
+  });
+
+  it('are the service time in an open loop that the server keeps up with', async () => {
+    const { handler, at } = slowHandler(40);
+    await using server = await startServer({ handler });
+    const { latencyUs, operations } = await measure(
+      server,
+      ...['--rate', '100', '--depth', '16', '--duration', '0.8'],
+    );
+    expect(operations).toBe(80);
+    expect(latencyUs.p50).toBeGreaterThanOrEqual(at(0.5) * exactness);
+    // Twice is far more than the way there and back takes, however busy the machine is.
+    expect(latencyUs.p50).toBeLessThan(2 * at(0.5));
+  });
+
+  it('of an open loop show a stall to all whose time came meanwhile', async () => {
+    const stallsMs: number[] = [];
+    let nextStallMs = Infinity;
+    const handler: ServerOptions['handler'] = ({ payload }) => {
+      const startedMs = performance.now();
+      if (nextStallMs === Infinity) nextStallMs = startedMs + 200;
+      if (startedMs >= nextStallMs) {
+        nextStallMs = startedMs + 1000;
+        while (performance.now() < startedMs + 100);
+        stallsMs.push(performance.now() - startedMs);
+      }
+      return payload;
+    };
+    await using server = await startServer({ handler });
+    const rate = 250;
+    const { latencyUs, operations } = await measure(
+      server,
+      ...['--rate', String(rate), '--duration', '1.6'],
+    );
+    expect(operations).toBe(400);
+    expect(stallsMs.length).toBeGreaterThanOrEqual(1);
+    // Nothing is answered in a stall, so what was planned x ms before its end takes x ms or more:
+    // that many are planned in those x ms, and so many are above a percentile.
+    const leastMs = (share: number): number => {
+      const rare = Math.ceil(operations * (1 - share)) + 1;
+      return Math.max(...stallsMs) - (rare * 1000) / rate;
+    };
+    expect(leastMs(0.999)).toBeGreaterThan(90);
+    expect(leastMs(0.99)).toBeGreaterThan(75);
+    expect(latencyUs.p99_9).toBeGreaterThanOrEqual(leastMs(0.999) * 1000 * exactness);
+    expect(latencyUs.p99).toBeGreaterThanOrEqual(leastMs(0.99) * 1000 * exactness);
+    // And half of all came at other times.
+    expect(latencyUs.p50).toBeLessThan(latencyUs.p99 / 2);
+  });
+});
+
+describe('totals', () => {
+  it('are those of the server, from 16 threads with ids of their own', async () => {
+    let served = 0;
+    const names: string[] = [];
+    await using server = await startServer({
+      handler: ({ payload }) => {
+        served += 1;
+        return payload;
+      },
+    });
+    server.on('session', ({ name }) => names.push(name));
+    const result = await measure(
+      server,
+      ...['--clients', '4', '--client-threads', '4', '--clones', '9', '--base-client-id', '100'],
+      ...['--count', '3203', '--warm-up', '0.1', '--depth', '4'],
+    );
+    const ids = Array.from({ length: 16 }, (_, index) => 100 + index);
+    expect(result).toMatchObject({ clients: 4, threads: 16, operations: 3203 });
+    expect(result.perThread.map(({ clientId }) => clientId)).toEqual(ids);
+    expect(names.sort()).toEqual(ids.map((id) => `bench-${id}`).sort());
+    expect(result.operations + result.warmUp.operations).toBe(served);
+    expect(server.stats().traffic.responses).toBe(served);
+    const sum = result.perThread.reduce((total, { operations }) => total + operations, 0);
+    expect(sum).toBe(result.operations);
+    expect(result.operationsPerSecond).toBeCloseTo(result.operations / result.seconds);
+    const slowest = Math.max(...result.perThread.map(({ latencyUs }) => latencyUs.max));
+    expect(result.latencyUs.max).toBe(slowest);
+    const inSeries = result.series.reduce((total, { operations }) => total + operations, 0);
+    expect(inSeries).toBe(result.operations);
+  });
+
+  it('hold for a mix whose every answer is compared', async () => {
+    await using server = await startServer();
+    const args = '--workload echo=3,write=2,read=2,fetch-add=1,compare-swap=1 --verify';
+    const more = '--bytes 1..128 --depth 8 --connections 2 --duration 0.3 --clones 2';
+    const result = await measure(server, ...args.split(' '), ...more.split(' '));
+    expect(result).toMatchObject({ clients: 1, threads: 2 });
+    const { operations, bytesPerSecond, operationsPerSecond } = result;
+    expect(server.stats().traffic.responses).toBeGreaterThan(0);
+    expect(server.stats().traffic.responses).toBeLessThan(operations);
+    expect(bytesPerSecond / operationsPerSecond).toBeLessThan(128);
+  });
+
+  it('count an answer that is not what was sent as an error', async () => {
+    let served = 0;
+    await using server = await startServer({
+      handler: ({ payload }) => {
+        served += 1;
+        if (served % 10 === 0) payload[0] = (payload[0] ?? 0) ^ 1;
+        return payload;
+      },
+    });
+    const args = ['--count', '100', '--verify'];
+    const { result, stderr } = await fails(server.address().port, ...args);
+    expect(result).toMatchObject({ operations: 90, errors: 10, complete: true });
+    expect(result.errorCodes).toEqual({ DATA_MISMATCH: 10 });
+    expect(stderr).not.toMatch(/^\s+at /m);
+  });
+});
+
+describe('a run that goes wrong', () => {
+  it('says that nothing listens', async () => {
+    const { result, stderr } = await fails(await freePort(), '--clients', '2');
+    expect(result).toMatchObject({ operations: 0, complete: false, seconds: 0 });
+    expect(result.latencyUs.p99).toBe(0);
+    expect(stderr).toMatch(/incomplete: client \d: .*nothing listens there/);
+  });
+
+  it('says that the server lends too little memory', async () => {
+    await using server = await startServer({ regionBytes: 4096 });
+    const args = ['--workload', 'write', '--bytes', '1KiB', '--depth', '8'];
+    const { result } = await fails(server.address().port, ...args);
+    expect(result.problem).toMatch(/lends 4096 bytes .* 1024 bytes need 8256: raise/);
+  });
+
+  it('keeps what was measured before the server died', async () => {
+    const { cert, key } = await testCertificate();
+    const files = [join(folder, 'cert.pem'), join(folder, 'key.pem')] as const;
+    writeFileSync(files[0], cert);
+    writeFileSync(files[1], key);
+    const script = join(repository, 'test/helpers/dying-server.mjs');
+    await using server = new TestProcess(process.execPath, [script, testDevice, ...files, '500']);
+    const [, port] = await server.waitFor(/port (\d+)/);
+    const { result, stderr } = await fails(Number(port), '--duration', '1000', '--clones', '2');
+    expect(result).toMatchObject({ complete: false, interrupted: false });
+    expect(result.operations).toBeGreaterThanOrEqual(400);
+    expect(result.operations).toBeLessThan(500);
+    expect(result.latencyUs.p50).toBeGreaterThan(0);
+    expect(result.problem).toMatch(/client \d lost a connection/);
+    expect(stderr).toMatch(/warning: the run is incomplete/);
+  });
+
+  it('stops when too many operations fail', async () => {
+    const handler = (): never => {
+      throw new Error('always');
+    };
+    await using server = await startServer({ handler });
+    const args = ['--duration', '1000', '--stop-on-errors', '20'];
+    const { result } = await fails(server.address().port, ...args);
+    expect(result.errors).toBeGreaterThanOrEqual(100);
+    expect(Object.keys(result.errorCodes)).toEqual(['ERR_VERBENA_HANDLER']);
+    expect(result.problem).toMatch(/operations failed, which is over the limit/);
+  });
+
+  it('sums up what ran when it is interrupted, and leaves no process', async () => {
+    let onMany: () => void = () => undefined;
+    const many = new Promise<void>((resolve) => (onMany = resolve));
+    let served = 0;
+    await using server = await startServer({
+      handler: ({ payload }) => {
+        served += 1;
+        if (served === 300) onMany();
+        return payload;
+      },
+    });
+    await using run = bench(server.address().port, ['--duration', '1000', '--client-threads', '2']);
+    await many;
+    const family = new Family(run).note();
+    run.child.kill('SIGINT');
+    const { code, stdout } = await run.ended;
+    expect(code).toBe(130);
+    const result = resultOf(stdout);
+    expect(result).toMatchObject({ complete: false, interrupted: true, errors: 0 });
+    expect(result.operations).toBe(served);
+    expect(family.running).toEqual([]);
+  });
+});
