@@ -36,6 +36,7 @@ export type { Durations } from './connection/duration-histogram.js';
 export type { ErrorAnswerKind, TrafficStats } from './connection/traffic-stats.js';
 export type { Pem } from './handshake/tls.js';
 export type { BufferPoolStats } from './rdma/buffer-pool.js';
+export { readSoftCounters } from './rdma/device-counters.js';
 export type { DeviceCounters } from './rdma/device-counters.js';
 export type { DeviceOptions } from './rdma/device.js';
 export type { OwnerNode, ResourceKind, ResourceNode, ResourceRecord } from './rdma/registry.js';

@@ -112,6 +112,7 @@ function run(setExitCode: SetExitCode): Command {
     .option('--addr <ip>', 'local IP address of the soft device (VERBENA_SOFT_ADDR)')
     .option('--faults <spec>', 'faults to inject (VERBENA_SOFT_FAULTS)')
     .option('--pcap <file>', 'capture every packet (VERBENA_SOFT_PCAP)')
+    .option('--stats', 'at the end, print on stderr what the device counted')
     .passThroughOptions()
     .addHelpText(
       'after',
@@ -122,8 +123,9 @@ Examples:
   verbena run --faults drop=0.01,seed=7 --pcap lossy.pcap -- ib_write_bw`,
     )
     .action(async (program: string, args: string[], options: RunOptions) => {
-      const { runProgram } = await import('./run-command.js');
-      setExitCode(await runProgram(program, args, options));
+      const { runProgram, runWithStats } = await import('./run-command.js');
+      const start = options.stats === true ? runWithStats : runProgram;
+      setExitCode(await start(program, args, options));
     });
 }
 

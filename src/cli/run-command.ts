@@ -1,6 +1,9 @@
 // `verbena run`: starts any verbs program with the soft device preloaded in place of libibverbs.
 import { spawn } from 'node:child_process';
-import { constants } from 'node:os';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { constants, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { readSoftCounters } from '../index.js';
 import { softLibraryPath } from '../native/load.js';
 import { codeOf } from '../errors.js';
 import { CliFailure } from './failure.js';
@@ -9,6 +12,7 @@ export interface RunOptions {
   readonly addr?: string;
   readonly faults?: string;
   readonly pcap?: string;
+  readonly stats?: boolean;
 }
 
 /** The environment that makes a program use the soft device. */
@@ -29,13 +33,45 @@ export function softEnvironment(
 
 const forwarded = ['SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGINT'] as const;
 
+/** What the device of one process counted, without what it never saw. */
+function countersText(file: string, processId: string): string {
+  const counted = Object.entries(readSoftCounters(file)).filter(([, value]) => value > 0);
+  const width = Math.max(0, ...counted.map(([name]) => name.length));
+  const rows = counted.map(([name, value]) => `  ${name.padEnd(width)}  ${value}\n`);
+  return `soft device of process ${processId}:\n${rows.join('')}`;
+}
+
+/**
+ * Runs the program and prints on stderr what its devices counted, each process its own, even of
+ * those that were killed.
+ */
+export async function runWithStats(
+  program: string,
+  args: readonly string[],
+  options: RunOptions,
+): Promise<number> {
+  const folder = mkdtempSync(join(tmpdir(), 'verbena-stats-'));
+  try {
+    const environment = { ...process.env, VERBENA_SOFT_COUNTERS: join(folder, '%p') };
+    const exitCode = await runProgram(program, args, options, environment);
+    const processIds = readdirSync(folder).sort((a, b) => Number(a) - Number(b));
+    if (processIds.length === 0) process.stderr.write('no process opened the soft device\n');
+    for (const each of processIds) process.stderr.write(countersText(join(folder, each), each));
+    return exitCode;
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
 /** Runs the program with our terminal and resolves with its exit code, 128 + n after signal n. */
 export async function runProgram(
   program: string,
   args: readonly string[],
   options: RunOptions,
+  environment?: NodeJS.ProcessEnv,
 ): Promise<number> {
-  const child = spawn(program, args, { stdio: 'inherit', env: softEnvironment(options) });
+  const env = softEnvironment(options, environment);
+  const child = spawn(program, args, { stdio: 'inherit', env });
   const handlers = forwarded.map((signal) => {
     const handler = (): void => {
       // A terminal sends its Ctrl-C to the program too; once is enough.

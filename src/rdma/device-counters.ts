@@ -1,4 +1,5 @@
 // Reads a device's own counters: the soft device's page, or what the kernel shows of others.
+import { readFileSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -13,6 +14,11 @@ export function parseCountersPage(page: Buffer): DeviceCounters {
   const names = page.toString('ascii', NAMES_AT, page.indexOf(0, NAMES_AT)).trim().split('\n');
   const valueAt = (index: number): number => Number(page.readBigUInt64LE(index * VALUE_BYTES));
   return Object.fromEntries(names.map((name, index) => [name, valueAt(index)]));
+}
+
+/** The counters in a file that `VERBENA_SOFT_COUNTERS` named; its process may have ended. */
+export function readSoftCounters(path: string): DeviceCounters {
+  return parseCountersPage(readFileSync(path));
 }
 
 async function readFolder(folder: string): Promise<[string, number][]> {

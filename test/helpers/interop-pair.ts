@@ -4,9 +4,9 @@ import { rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'vitest';
+import { readSoftCounters, type DeviceCounters } from '../../src/rdma/device-counters.js';
 import type { TrafficStats } from '../../src/connection/traffic-stats.js';
 import { addresses, InteropEnd, softEnvironment, type Family, type Side } from './interop.js';
-import { readSoftCounters, type SoftCounters } from './soft-counters.js';
 import { testCertificate } from './verbena.js';
 
 /** Close to the end of the 24 bits: numbers wrap within the first messages. */
@@ -62,7 +62,7 @@ export class InteropPair implements AsyncDisposable {
    * Starts a server, has a client do everything and compare every byte, ends both. Resolves with
    * what the soft device counted.
    */
-  async exercise({ client, bytes, mtu, family, environment }: Exercise): Promise<SoftCounters> {
+  async exercise({ client, bytes, mtu, family, environment }: Exercise): Promise<DeviceCounters> {
     const server: Side = client === 'soft' ? 'rxe' : 'soft';
     const counters = join(tmpdir(), `verbena-interop-${process.pid}`);
     const softVariables = softEnvironment(family, {
