@@ -94,10 +94,11 @@ void Engine::destroy_qp(QueuePair& qp) {
 
 int Engine::modify_qp(QueuePair& qp, const ibv_qp_attr& attributes, int mask) {
   if (!values_valid(attributes, mask)) return EINVAL;
-  copy_attributes(qp.attributes, attributes, mask);
+  // First, since it may find no memory.
   if ((mask & IBV_QP_AV) != 0) {
-    use_path(qp, wire::Address::from_gid(&qp.attributes.ah_attr.grh.dgid));
+    use_path(qp, wire::Address::from_gid(&attributes.ah_attr.grh.dgid));
   }
+  copy_attributes(qp.attributes, attributes, mask);
   if ((mask & IBV_QP_STATE) == 0) return 0;
   const ibv_qp_state from = qp.state;
   switch (attributes.qp_state) {
@@ -317,12 +318,16 @@ void Engine::make_ready(QueuePair& qp) {
 }
 
 void Engine::use_path(QueuePair& qp, const wire::Address& address) {
+  auto found = paths_.find(address);
+  if (found == paths_.end()) {
+    auto made = std::make_unique<PeerPath>(PeerPath{address, 0, 0, {}});
+    found = paths_.emplace(address, std::move(made)).first;
+  }
+  PeerPath* path = found->second.get();
+  ++path->users;
   if (qp.path != nullptr) go_back(qp);
   release_path(qp);
-  auto& path = paths_[address];
-  if (path == nullptr) path = std::make_unique<PeerPath>(PeerPath{address, 0, 0, {}});
-  ++path->users;
-  qp.path = path.get();
+  qp.path = path;
   qp.waits_for_path = false;
   qp.path->in_flight_bytes += flight_bytes(qp, qp.packets_in_flight());
 }

@@ -4,9 +4,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
+#include <optional>
 #include <unordered_map>
-#include <unordered_set>
+#include <utility>
 
 #include "soft/engine/ports.h"
 
@@ -21,38 +21,63 @@ class KeyTable {
   KeyTable(RandomSource& random, uint32_t lowest, uint32_t highest)
       : random_(random), lowest_(lowest), highest_(highest) {}
 
+  // Throws std::bad_alloc, and nothing has changed then.
   uint32_t insert(Value value) {
     for (;;) {
       const uint32_t key = draw();
-      if (quarantined_.contains(key)) continue;
-      if (entries_.try_emplace(key, value).second) return key;
+      const auto [at, fresh] = entries_.try_emplace(key);
+      if (!fresh) continue;
+      at->second.value = std::move(value);
+      ++live_;
+      return key;
     }
   }
 
+  // Needs no memory: what was given out can always be taken back.
   void erase(uint32_t key) {
-    if (entries_.erase(key) == 0) return;
-    quarantined_.insert(key);
-    quarantine_.push_back(key);
-    if (quarantine_.size() <= kQuarantine) return;
-    quarantined_.erase(quarantine_.front());
-    quarantine_.pop_front();
+    const auto found = entries_.find(key);
+    if (found == entries_.end() || !found->second.value) return;
+    found->second.value.reset();
+    --live_;
+    quarantine(key);
   }
 
   Value* find(uint32_t key) {
     const auto found = entries_.find(key);
-    return found == entries_.end() ? nullptr : &found->second;
+    return found == entries_.end() || !found->second.value ? nullptr : &*found->second.value;
   }
   const Value* find(uint32_t key) const { return const_cast<KeyTable*>(this)->find(key); }
 
   template <class Visit>
   void for_each(Visit&& visit) {
-    for (auto& [key, value] : entries_) visit(value);
+    for (auto& [key, entry] : entries_) {
+      if (entry.value) visit(*entry.value);
+    }
   }
 
-  size_t size() const { return entries_.size(); }
+  size_t size() const { return live_; }
 
  private:
   static constexpr size_t kQuarantine = 65536;
+
+  // Without a value it is in quarantine, whose next key it names.
+  struct Entry {
+    std::optional<Value> value;
+    uint32_t next = 0;
+  };
+
+  void quarantine(uint32_t key) {
+    if (entries_.size() - live_ == 1) {
+      oldest_ = key;
+    } else {
+      entries_.find(newest_)->second.next = key;
+    }
+    newest_ = key;
+    if (entries_.size() - live_ <= kQuarantine) return;
+    const auto first = entries_.find(oldest_);
+    oldest_ = first->second.next;
+    entries_.erase(first);
+  }
 
   // The bits above the range's width are masked off, then draws outside the range rejected: no
   // modulo bias.
@@ -67,9 +92,10 @@ class KeyTable {
   RandomSource& random_;
   uint32_t lowest_;
   uint32_t highest_;
-  std::unordered_map<uint32_t, Value> entries_;
-  std::deque<uint32_t> quarantine_;
-  std::unordered_set<uint32_t> quarantined_;
+  std::unordered_map<uint32_t, Entry> entries_;
+  size_t live_ = 0;
+  uint32_t oldest_ = 0;  // of the quarantine, while it holds any
+  uint32_t newest_ = 0;
 };
 
 }  // namespace verbena::engine

@@ -151,7 +151,8 @@ void store_request(SendQueue& queue, const ibv_send_wr& from, uint32_t length) {
   if ((from.send_flags & IBV_SEND_INLINE) == 0) return;
   std::byte* at = queue.inline_bytes(number);
   for (const ibv_sge& sge : std::span(from.sg_list, to.sge_count)) {
-    std::memcpy(at, reinterpret_cast<const void*>(sge.addr), sge.length);
+    // The address of an empty entry may be anything, and null is not for memcpy.
+    if (sge.length > 0) std::memcpy(at, reinterpret_cast<const void*>(sge.addr), sge.length);
     at += sge.length;
   }
 }
