@@ -6,13 +6,16 @@ import {
   describePlan,
   type Arrivals,
   type BenchPlan,
+  type ClientPlan,
   type Load,
   type Range,
 } from '../bench/plan.js';
+import { plannedClients, type PlanFile } from '../bench/plan-file.js';
 import type { BenchResult } from '../bench/result.js';
 import { BenchRun } from '../bench/run.js';
 import { secondLine, summaryOf, warningsOf } from '../bench/table.js';
 import type { Mix } from '../bench/workload.js';
+import { messageOf } from '../errors.js';
 import { CliFailure, ExitCode } from './failure.js';
 import { untilSignal, type Interruption } from './interruption.js';
 import { readAuthority } from './ping-command.js';
@@ -42,6 +45,7 @@ export interface BenchOptions {
   readonly stopOnErrors: number;
   readonly highestLatency: number;
   readonly digits: number;
+  readonly plan?: string;
   readonly progress: boolean;
   readonly json: boolean;
 }
@@ -120,10 +124,31 @@ function loadOf(options: BenchOptions): Load {
   };
 }
 
-async function planOf(target: string, options: BenchOptions): Promise<BenchPlan> {
-  checkTogether(options);
-  const { clients, clientThreads, clones, baseClientId, softAddr, ca } = options;
+/** Those that the plan file lists, or so many alike. */
+function clientsOf(options: BenchOptions, file: PlanFile | undefined): ClientPlan[] {
+  const { clients, clientThreads, clones, baseClientId, softAddr } = options;
   const threads = clientThreads > 0 ? clientThreads : clones;
+  if (file === undefined || file.clients.length === 0) {
+    return alikeClients(clients, threads, baseClientId, softAddr);
+  }
+  if (softAddr !== undefined) {
+    throw usageFailure('the plan lists its clients', 'give each its address there, no --soft-addr');
+  }
+  try {
+    return plannedClients(file, threads, baseClientId);
+  } catch (error) {
+    const hint = 'give each client threads and ids of its own';
+    throw usageFailure(`the plan ${options.plan ?? ''} is not right: ${messageOf(error)}`, hint);
+  }
+}
+
+async function planOf(
+  target: string,
+  options: BenchOptions,
+  file: PlanFile | undefined,
+): Promise<BenchPlan> {
+  checkTogether(options);
+  const { ca } = options;
   const plan = {
     target: {
       ...parseTarget(target),
@@ -131,7 +156,7 @@ async function planOf(target: string, options: BenchOptions): Promise<BenchPlan>
       ca: ca === undefined ? undefined : await readAuthority(ca),
       rejectUnauthorized: !options.insecure,
     },
-    clients: alikeClients(clients, threads, baseClientId, softAddr),
+    clients: clientsOf(options, file),
     load: loadOf(options),
     stopAtErrorShare: options.stopOnErrors / 100,
   };
@@ -157,8 +182,12 @@ function runPlan(
 }
 
 /** Resolves with the exit code: 0 when all was run as asked for, and nothing failed. */
-export async function benchCommand(target: string, options: BenchOptions): Promise<number> {
-  const plan = await planOf(target, options);
+export async function benchCommand(
+  target: string,
+  options: BenchOptions,
+  file?: PlanFile,
+): Promise<number> {
+  const plan = await planOf(target, options, file);
   const note = (text: string): void => {
     (options.json ? process.stderr : process.stdout).write(`${text}\n`);
   };

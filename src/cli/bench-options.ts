@@ -95,11 +95,14 @@ export function bench(setExitCode: SetExitCode): Command {
     .option('--stop-on-errors <percent>', 'stop when more operations fail', decimal(0, 100), 50)
     .option('--highest-latency <s>', 'longer ones are counted as this', decimal(0.001, 86_400), 60)
     .option('--digits <n>', 'significant digits of latencies', integer(1, 5), 3)
+    .option('--plan <file>', 'file with clients and any of these options; flags win over it')
     .option('--no-progress', 'no line for each second, which only a terminal gets anyway')
     .option('--json', 'print one JSON object on stdout, all else on stderr', false)
     .addHelpText('after', examples)
-    .action(async (target: string, options: BenchOptions) => {
+    .action(async (target: string, { plan: path }: BenchOptions, self: Command) => {
       const { benchCommand } = await import('./bench-command.js');
-      setExitCode(await benchCommand(target, options));
+      const { readPlan } = await import('./bench-plan-file.js');
+      const plan = await readPlan(self, path);
+      setExitCode(await benchCommand(target, self.opts(), plan));
     });
 }

@@ -160,6 +160,20 @@ describe('totals', () => {
     expect(inSeries).toBe(result.operations);
   });
 
+  it('are those of the clients that a plan lists', async () => {
+    await using server = await startServer();
+    const plan = join(folder, 'plan');
+    writeFileSync(plan, 'count: 600\ndepth: 2\nclient-threads: 2\none id=10\nother threads=1\n');
+    const { perThread, operations, load } = await measure(server, '--plan', plan, '--depth', '3');
+    expect(operations).toBe(600);
+    expect(load.depth).toBe(3);
+    expect(perThread.map(({ clientId, client }) => [clientId, client])).toEqual([
+      [10, 'one'],
+      [11, 'one'],
+      [12, 'other'],
+    ]);
+  });
+
   it('hold for a mix whose every answer is compared', async () => {
     await using server = await startServer();
     const args = '--workload echo=3,write=2,read=2,fetch-add=1,compare-swap=1 --verify';

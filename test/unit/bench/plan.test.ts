@@ -1,6 +1,5 @@
 // Plans: who bears which part of a load, what is announced, and which options make no sense.
 import fc from 'fast-check';
-import { CommanderError } from 'commander';
 import { describe, expect, it } from 'vitest';
 import {
   alikeClients,
@@ -11,9 +10,8 @@ import {
   type Load,
 } from '../../../src/bench/plan.js';
 import { drawFrom, parseMix } from '../../../src/bench/workload.js';
-import { CliFailure } from '../../../src/cli/failure.js';
-import { createProgram } from '../../../src/cli/program.js';
 import { randomFrom } from '../../../src/random.js';
+import { refusalOf } from '../../helpers/bench.js';
 
 const load: Load = {
   workload: parseMix('echo'),
@@ -96,22 +94,6 @@ describe('a mix', () => {
     expect(() => parseMix(text)).toThrow(pattern);
   });
 });
-
-/** What `verbena bench` says about arguments that it does not even begin with. */
-async function refusalOf(...args: string[]): Promise<{ code: number; message: string }> {
-  const program = createProgram(() => undefined);
-  for (const command of [program, ...program.commands]) {
-    command.configureOutput({ writeErr: () => undefined });
-  }
-  try {
-    await program.parseAsync(['node', 'verbena', 'bench', '127.0.0.1:1', ...args]);
-  } catch (error) {
-    if (error instanceof CliFailure) return { code: error.exitCode, message: error.message };
-    if (error instanceof CommanderError) return { code: 2, message: error.message };
-    throw error;
-  }
-  throw new Error('it was not refused');
-}
 
 describe('options', () => {
   it.each([
