@@ -32,7 +32,9 @@ function valueOf(option: Option, { name, value, where }: PlannedOption): unknown
     throw new PlanProblem(`${where}: ${name} must be true or false`);
   }
   try {
-    return option.parseArg === undefined ? value : option.parseArg(value, undefined);
+    // Its declaration knows of no result.
+    const parse = option.parseArg as ((text: string, previous: unknown) => unknown) | undefined;
+    return parse === undefined ? value : parse(value, undefined);
   } catch (error) {
     if (!(error instanceof InvalidArgumentError)) throw error;
     throw new PlanProblem(`${where}: ${name} "${value}": ${error.message}`);
