@@ -98,5 +98,37 @@ TEST(Threads, ObjectsComeAndGoWhileOthersWork) {
   });
 }
 
+// Queue pairs of one completion queue come and go while others poll it and their peers send.
+TEST(Threads, QueuePairsAreDestroyedUnderLoad) {
+  constexpr int kRounds = 30;
+  const ContextPtr context = open_soft_device();
+  const PdPtr pd(ibv_alloc_pd(context.get()));
+  const CqPtr cq(ibv_create_cq(context.get(), 4096, nullptr, nullptr, 0));
+  std::atomic<int> working{kThreads / 2};
+  std::atomic<int> polled{0};
+  in_threads([&](int thread) {
+    if (thread % 2 == 0) {
+      while (working > 0) {
+        ibv_wc completions[8];
+        const int count = ibv_poll_cq(cq.get(), 8, completions);
+        ASSERT_GE(count, 0);
+        polled += count;
+      }
+      return;
+    }
+    for (int round = 0; round < kRounds; ++round) {
+      const Endpoint a(context.get(), {.shared_cq = cq.get()});
+      const Endpoint b(context.get(), {.shared_cq = cq.get()});
+      connect(a, b);
+      for (uint64_t id = 0; id < 8; ++id) {
+        EXPECT_EQ(a.post_rdma(IBV_WR_RDMA_WRITE, id, b, 0, 3000), 0);
+        EXPECT_EQ(b.post_rdma(IBV_WR_RDMA_READ, id, a, 4096, 3000), 0);
+      }
+    }
+    --working;
+  });
+  EXPECT_GT(polled, 0);
+}
+
 }  // namespace
 }  // namespace verbena::test

@@ -63,6 +63,7 @@ struct EndpointOptions {
   uint64_t wr_operations = 0;  // for the ibv_wr_* functions
   ibv_qp_type type = IBV_QPT_RC;
   ibv_srq* srq = nullptr;
+  ibv_cq* shared_cq = nullptr;  // instead of a completion queue of its own
 };
 
 struct ConnectOptions {
@@ -109,9 +110,12 @@ class Endpoint {
         bytes_(options.buffer_bytes),
         pd_(ibv_alloc_pd(context)),
         mr_(ibv_reg_mr(pd_.get(), buffer_.get(), bytes_, options.access)),
-        cq_(ibv_create_cq(context, options.cqe, this, options.channel, 0)) {
+        cq_(options.shared_cq == nullptr
+                ? ibv_create_cq(context, options.cqe, this, options.channel, 0)
+                : nullptr),
+        used_cq_(options.shared_cq == nullptr ? cq_.get() : options.shared_cq) {
     std::memset(buffer_.get(), 0, bytes_);
-    ibv_qp_init_attr_ex attributes = extended_attributes(pd_.get(), cq_.get(), options);
+    ibv_qp_init_attr_ex attributes = extended_attributes(pd_.get(), used_cq_, options);
     qp_.reset(ibv_create_qp_ex(context, &attributes));
     EXPECT_NE(qp_, nullptr) << std::strerror(errno);
   }
@@ -119,7 +123,7 @@ class Endpoint {
   ibv_context* context() const { return context_; }
   ibv_pd* pd() const { return pd_.get(); }
   ibv_mr* mr() const { return mr_.get(); }
-  ibv_cq* cq() const { return cq_.get(); }
+  ibv_cq* cq() const { return used_cq_; }
   ibv_qp* qp() const { return qp_.get(); }
   std::byte* buffer() const { return buffer_.get(); }
   uint64_t address(size_t offset = 0) const {
@@ -260,6 +264,7 @@ class Endpoint {
   PdPtr pd_;
   MrPtr mr_;
   CqPtr cq_;
+  ibv_cq* used_cq_;
   QpPtr qp_;
 };
 
