@@ -339,6 +339,12 @@ void End::post_trespass() {
   request.num_sge = 1;
   const RemoteRange range = forbidden_range();
   request.wr.rdma = {range.address, range.rkey};
+  // A READ is asked for in pieces: those that lie inside may come before one is refused.
+  const Arena& arena = peer_->remote_;
+  const uint64_t offset = range.address - arena.address(0);
+  if (range.rkey == arena.key() && offset < arena.size()) {
+    operation.data.assign(arena.at(static_cast<uint32_t>(offset)), arena.at(arena.size()));
+  }
   hold(host_.engine().post_send(*qp_, request) == 0, "a request was not taken");
   operations_.push_back(std::move(operation));
 }
