@@ -130,8 +130,8 @@ export function describeRange({ min, max }: Range): string {
   return min === max ? String(min) : `${min}..${max}`;
 }
 
-/** What the run will do, one line for each thing. */
-export function describePlan(plan: BenchPlan): string[] {
+/** What will be done, one line for each thing; of a series, with the first of its loads. */
+export function describePlan(plan: BenchPlan, runs?: number): string[] {
   const { target, load } = plan;
   const { workload, bytes, verify } = load;
   const checked = verify ? ', every answer compared' : '';
@@ -139,5 +139,6 @@ export function describePlan(plan: BenchPlan): string[] {
     `${describeConnections(plan)} to ${target.host} port ${target.port}`,
     `${workload.text} of ${describeRange(bytes)} bytes, ${describeLength(load)}${checked}`,
     describePace(load),
+    ...(runs === undefined ? [] : [plural(runs, 'run')]),
   ];
 }

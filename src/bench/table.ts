@@ -1,6 +1,7 @@
 // Results for people: a line for each second, and a table at the end.
 import type { LatencyUs } from './histogram.js';
 import type { BenchResult, Figures } from './result.js';
+import type { SeriesResult } from './series.js';
 import type { Second } from './tally.js';
 
 /** `1234567` as `1,234,567`; small numbers keep what makes them differ. */
@@ -105,5 +106,19 @@ export function summaryOf(result: BenchResult): string {
     ...(codes.length === 0 ? [] : [`errors: ${codes.join(', ')}`]),
     ...align(rows),
     ...warningsOf(result).map((text) => `warning: ${text}`),
+  ].join('\n');
+}
+
+/** The table of a series: a line for each run. */
+export function seriesSummary(series: SeriesResult, labels: readonly string[]): string {
+  const { points, knee } = series;
+  const rows = points.map((point, index) => row(labels[index] ?? '', point));
+  const warnings = points.flatMap((point, index) =>
+    warningsOf(point).map((text) => `warning: ${labels[index] ?? ''}: ${text}`),
+  );
+  return [
+    ...align([['latency in µs', 'operations/s', ...columns.map(([title]) => title)], ...rows]),
+    ...(series.series === 'rate' ? [`kept up with: ${knee === null ? 'none' : `${knee}/s`}`] : []),
+    ...warnings,
   ].join('\n');
 }

@@ -1,4 +1,6 @@
 // `verbena bench`: makes a plan of its options, runs it, prints the result, decides the exit code.
+import { writeFile } from 'node:fs/promises';
+import { HdrLog, toCsv } from '../bench/exports.js';
 import { histogramBytes, maxHistogramBytes } from '../bench/histogram.js';
 import {
   alikeClients,
@@ -13,11 +15,12 @@ import {
 import { plannedClients, type PlanFile } from '../bench/plan-file.js';
 import type { BenchResult } from '../bench/result.js';
 import { BenchRun } from '../bench/run.js';
-import { secondLine, summaryOf, warningsOf } from '../bench/table.js';
+import { doublings, labelAt, planAt, seriesOf, type Steps } from '../bench/series.js';
+import { secondLine, seriesSummary, summaryOf, warningsOf } from '../bench/table.js';
 import type { Mix } from '../bench/workload.js';
 import { messageOf } from '../errors.js';
 import { CliFailure, ExitCode } from './failure.js';
-import { untilSignal, type Interruption } from './interruption.js';
+import { untilSignal } from './interruption.js';
 import { readAuthority } from './ping-command.js';
 import { parseTarget } from './target.js';
 
@@ -33,7 +36,7 @@ export interface BenchOptions {
   readonly connections: number;
   readonly depth: number;
   readonly workload: Mix;
-  readonly bytes: Range;
+  readonly bytes?: Range;
   readonly duration?: number;
   readonly count?: number;
   readonly warmUp: number;
@@ -45,33 +48,55 @@ export interface BenchOptions {
   readonly stopOnErrors: number;
   readonly highestLatency: number;
   readonly digits: number;
+  readonly sweep?: Range;
+  readonly rateSteps?: readonly number[];
+  readonly runs?: number;
+  readonly csv?: string;
+  readonly hdr?: string;
   readonly plan?: string;
   readonly progress: boolean;
   readonly json: boolean;
 }
 
 const defaultDurationSeconds = 10;
+const defaultBytes = { min: 64, max: 64 };
 
 function usageFailure(what: string, hint: string): CliFailure {
   return new CliFailure(what, { hint, exitCode: ExitCode.usage });
 }
 
+/** Options that exclude each other, by the names of their flags. */
+const exclusive: readonly (readonly [keyof BenchOptions, keyof BenchOptions])[] = [
+  ['ca', 'insecure'],
+  ['duration', 'count'],
+  ['bytes', 'sweep'],
+  ['rate', 'rateSteps'],
+  ['sweep', 'rateSteps'],
+  ['sweep', 'runs'],
+  ['rateSteps', 'runs'],
+];
+
+function flagOf(key: string): string {
+  return `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
 /** What no single option can know to be wrong. */
 function checkTogether(options: BenchOptions): void {
-  const { ca, insecure, duration, count, arrivals, rate, workload, bytes } = options;
-  if (ca !== undefined && insecure) {
-    throw usageFailure('--ca and --insecure exclude each other', 'give one of them');
+  const isGiven = (key: keyof BenchOptions): boolean =>
+    options[key] !== undefined && options[key] !== false;
+  const clash = exclusive.find((pair) => pair.every(isGiven));
+  if (clash !== undefined) {
+    const [one, other] = clash.map(flagOf);
+    throw usageFailure(`${one ?? ''} and ${other ?? ''} exclude each other`, 'give one of them');
   }
-  if (duration !== undefined && count !== undefined) {
-    throw usageFailure('--duration and --count exclude each other', 'give one of them');
-  }
-  if (arrivals !== undefined && rate === undefined) {
+  const { arrivals, rate, rateSteps, workload, bytes = defaultBytes, sweep = bytes } = options;
+  if (arrivals !== undefined && rate === undefined && rateSteps === undefined) {
     throw usageFailure('--arrivals is for an open loop', 'give --rate too');
   }
   const empty = workload.shares.find(
     ({ operation }) => operation === 'read' || operation === 'write',
   );
-  if (bytes.min === 0 && empty !== undefined) {
+  if (Math.min(bytes.min, sweep.min) === 0 && empty !== undefined) {
     throw usageFailure(`--workload ${empty.operation} needs bytes`, 'give --bytes 1 or more');
   }
   if (options.softAddr !== undefined && options.clients > 1) {
@@ -108,13 +133,13 @@ function loadOf(options: BenchOptions): Load {
   const seconds = duration ?? (count === undefined ? defaultDurationSeconds : undefined);
   return {
     workload: options.workload,
-    bytes: options.bytes,
+    bytes: options.bytes ?? options.sweep ?? defaultBytes,
     connections: options.connections,
     depth: options.depth,
     warmUpMs: options.warmUp * 1000,
     durationMs: seconds === undefined ? undefined : seconds * 1000,
     count,
-    rate: options.rate,
+    rate: options.rate ?? options.rateSteps?.[0],
     arrivals: options.arrivals ?? 'constant',
     verify: options.verify,
     timeoutMs: options.timeout,
@@ -164,21 +189,85 @@ async function planOf(
   return plan;
 }
 
+/** What changes from run to run; undefined when there is but one. */
+function stepsOf({ sweep, rateSteps, runs }: BenchOptions): Steps | undefined {
+  if (sweep !== undefined) return { kind: 'bytes', values: doublings(sweep.min, sweep.max) };
+  if (rateSteps !== undefined) return { kind: 'rate', values: rateSteps };
+  if (runs === undefined) return undefined;
+  return { kind: 'runs', values: Array.from({ length: runs }, (_, index) => index + 1) };
+}
+
+interface Session {
+  readonly options: BenchOptions;
+  readonly signal: AbortSignal;
+  /** For people: on stdout, unless that is for the document. */
+  readonly note: (text: string) => void;
+  readonly hdr: HdrLog;
+}
+
 function runPlan(
   plan: BenchPlan,
-  options: BenchOptions,
-  interruption: Interruption,
+  label: string | undefined,
+  session: Session,
 ): Promise<BenchResult> {
+  const { options, signal, note, hdr } = session;
+  if (label !== undefined) note(`${label} …`);
+  hdr.beginRun(label);
   const isLive = options.progress && process.stderr.isTTY;
   const run = new BenchRun(plan, {
-    signal: interruption.signal,
-    onSecond: (second) => {
+    signal,
+    onSecond: (second, totals) => {
+      if (options.hdr !== undefined) hdr.add(second, totals);
       if (!isLive) return;
       const isWarmUp = second.at * 1000 <= plan.load.warmUpMs;
       process.stderr.write(`${secondLine(second, isWarmUp)}\n`);
     },
   });
   return run.play();
+}
+
+/** Runs one after the other, up to the first that is not complete. */
+async function runSteps(plan: BenchPlan, steps: Steps, session: Session): Promise<BenchResult[]> {
+  const points: BenchResult[] = [];
+  for (const value of steps.values) {
+    const label = labelAt(steps.kind, value);
+    const point = await runPlan(planAt(plan, steps.kind, value), label, session);
+    points.push(point);
+    if (!point.complete) break;
+  }
+  return points;
+}
+
+async function writeFiles(points: readonly BenchResult[], session: Session): Promise<void> {
+  const { options, hdr } = session;
+  const files = [
+    [options.csv, () => toCsv(points)],
+    [options.hdr, () => hdr.text],
+  ] as const;
+  for (const [path, content] of files) {
+    if (path === undefined) continue;
+    await writeFile(path, content()).catch((cause: unknown) => {
+      throw new CliFailure(`cannot write ${path}`, { cause, hint: 'the results are above' });
+    });
+  }
+}
+
+function show(points: readonly BenchResult[], steps: Steps | undefined, session: Session): void {
+  const { options, note } = session;
+  const series = steps === undefined ? undefined : seriesOf(steps, points);
+  if (options.json) {
+    for (const warning of points.flatMap(warningsOf)) note(`verbena bench: warning: ${warning}`);
+    process.stdout.write(`${JSON.stringify(series ?? points[0])}\n`);
+  } else if (series !== undefined && steps !== undefined) {
+    note(
+      seriesSummary(
+        series,
+        steps.values.map((value) => labelAt(steps.kind, value)),
+      ),
+    );
+  } else {
+    points.forEach((point) => note(summaryOf(point)));
+  }
 }
 
 /** Resolves with the exit code: 0 when all was run as asked for, and nothing failed. */
@@ -188,19 +277,20 @@ export async function benchCommand(
   file?: PlanFile,
 ): Promise<number> {
   const plan = await planOf(target, options, file);
+  const steps = stepsOf(options);
+  using interruption = untilSignal();
   const note = (text: string): void => {
     (options.json ? process.stderr : process.stdout).write(`${text}\n`);
   };
-  describePlan(plan).forEach(note);
   if (options.insecure) note('WARNING: --insecure: the server is NOT verified');
-  using interruption = untilSignal();
-  const result = await runPlan(plan, options, interruption);
-  if (options.json) {
-    for (const warning of warningsOf(result)) note(`verbena bench: warning: ${warning}`);
-    process.stdout.write(`${JSON.stringify(result)}\n`);
-  } else {
-    note(summaryOf(result));
-  }
-  const isFine = result.complete && result.errors === 0;
+  describePlan(plan, steps === undefined ? undefined : steps.values.length).forEach(note);
+  const session = { options, signal: interruption.signal, note, hdr: new HdrLog() };
+  const points =
+    steps === undefined
+      ? [await runPlan(plan, undefined, session)]
+      : await runSteps(plan, steps, session);
+  show(points, steps, session);
+  await writeFiles(points, session);
+  const isFine = points.every(({ complete, errors }) => complete && errors === 0);
   return interruption.exitCode ?? (isFine ? ExitCode.ok : ExitCode.failure);
 }

@@ -4,7 +4,8 @@ import { arrivalKinds } from '../bench/plan.js';
 import { operationNames, parseMix, type Mix } from '../bench/workload.js';
 import { messageOf } from '../errors.js';
 import type { BenchOptions } from './bench-command.js';
-import { byteRange, decimal, integer, type SetExitCode } from './option-parsers.js';
+import type { CompareOptions } from './bench-compare-command.js';
+import { byteRange, decimal, integer, steps, type SetExitCode } from './option-parsers.js';
 
 function mix(text: string): Mix {
   try {
@@ -44,9 +45,10 @@ function withLoad(command: Command): Command {
         .default(parseMix('echo'), 'echo'),
     )
     .addOption(
-      new Option('--bytes <n>', 'payload of each operation, fixed or drawn from a range: 64..4KiB')
-        .argParser(byteRange(mostBytes))
-        .default({ min: 64, max: 64 }, '64'),
+      new Option(
+        '--bytes <n>',
+        'payload of each operation, fixed or drawn from a range: 64..4KiB (default: 64)',
+      ).argParser(byteRange(mostBytes)),
     )
     .option(
       '--duration <s>',
@@ -71,11 +73,49 @@ function withLoad(command: Command): Command {
     .option('--seed <n>', 'repeats the random choices of a run', integer(0, 2 ** 32 - 1), 1);
 }
 
+function withSeries(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--sweep <range>', 'a run for each size, doubled: 1..16MiB').argParser(
+        byteRange(mostBytes),
+      ),
+    )
+    .option(
+      '--rate-steps <rates>',
+      'a run for each rate, up to the knee and beyond: 1000..64000 doubles, 1000..8000:1000 has ' +
+        'even steps',
+      steps(0.001, 1e9),
+    )
+    .option('--runs <n>', 'so many runs of the same, to know the noise', integer(2, 1000))
+    .option('--csv <file>', 'write a line for each run')
+    .option('--hdr <file>', 'write an HdrHistogram log with a histogram for each second');
+}
+
+function compare(setExitCode: SetExitCode): Command {
+  return new Command('compare')
+    .summary('say what changed between two sets of results')
+    .description(
+      'Compares the medians of runs with the same load. A change counts when it is over the ' +
+        'threshold and the runs of the two sides do not overlap. The exit status is 1 when ' +
+        'something became worse.',
+    )
+    .argument('<before>', 'file that `verbena bench --json` printed, one run or several')
+    .argument('<after>', 'the other')
+    .option('--threshold <percent>', 'smaller changes do not count', decimal(0, 1000), 5)
+    .option('--json', 'print one JSON object and nothing else', false)
+    .action(async (before: string, after: string, options: CompareOptions) => {
+      const { compareCommand } = await import('./bench-compare-command.js');
+      setExitCode(await compareCommand(before, after, options));
+    });
+}
+
 const examples = `
 Examples:
   verbena bench 127.0.0.1 --ca dev/ca.pem --device soft --duration 5
   verbena bench server:4791 --ca ca.pem --clients 4 --client-threads 4 --depth 16 --json
   verbena bench server --ca ca.pem --rate 20000 --arrivals poisson --warm-up 2
+  verbena bench server --ca ca.pem --sweep 1..16MiB --duration 2 --csv sizes.csv
+  verbena bench compare before.json after.json --threshold 10
   verbena bench server --ca ca.pem --workload echo=50,read=30 --bytes 64..4KiB --verify`;
 
 export function bench(setExitCode: SetExitCode): Command {
@@ -91,7 +131,7 @@ export function bench(setExitCode: SetExitCode): Command {
     .option('--insecure', 'do not verify the server: anyone may answer', false)
     .option('--device <name>', 'soft, the name of an RDMA device, or auto', 'auto')
     .option('--soft-addr <ip>', 'local IP address of the soft device, for a single client');
-  return withLoad(withClients(command))
+  return withSeries(withLoad(withClients(command)))
     .option('--stop-on-errors <percent>', 'stop when more operations fail', decimal(0, 100), 50)
     .option('--highest-latency <s>', 'longer ones are counted as this', decimal(0.001, 86_400), 60)
     .option('--digits <n>', 'significant digits of latencies', integer(1, 5), 3)
@@ -104,5 +144,6 @@ export function bench(setExitCode: SetExitCode): Command {
       const { readPlan } = await import('./bench-plan-file.js');
       const plan = await readPlan(self, path);
       setExitCode(await benchCommand(target, self.opts(), plan));
-    });
+    })
+    .addCommand(compare(setExitCode).copyInheritedSettings(command));
 }

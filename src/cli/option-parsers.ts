@@ -1,5 +1,6 @@
 // What the commands share to read their options: numbers, amounts of bytes, ranges of them.
 import { InvalidArgumentError } from 'commander';
+import { doublings } from '../bench/series.js';
 
 /** Where a command leaves its exit code. */
 export type SetExitCode = (code: number) => void;
@@ -41,4 +42,32 @@ export function byteRange(
       `It must be a number of bytes up to ${max}, such as 64 or 4KiB, or a range such as 64..4KiB.`,
     );
   };
+}
+
+const mostSteps = 1000;
+
+/** A parser for `1000,2000,5000`, `1000..8000:1000` in even steps, and `1000..8000`, doubled. */
+export function steps(min: number, max: number): (text: string) => readonly number[] {
+  return (text) => {
+    const values = stepsIn(text);
+    const isRising = values.every((value, index) => value > (values[index - 1] ?? 0));
+    const isWithin = values.every((value) => value >= min && value <= max);
+    if (values.length > 0 && values.length <= mostSteps && isRising && isWithin) return values;
+    throw new InvalidArgumentError(
+      `It must be rising numbers from ${min} to ${max}: 1000,2000 or 1000..8000:1000 or ` +
+        '1000..8000, which doubles.',
+    );
+  };
+}
+
+function stepsIn(text: string): number[] {
+  const range = /^(\d+)\.\.(\d+)(?::(\d+))?$/.exec(text);
+  if (range === null) {
+    return /^[\d.]+(,[\d.]+)*$/.test(text) ? text.split(',').map(Number) : [];
+  }
+  const [from, to, step] = [Number(range[1]), Number(range[2]), range[3]];
+  if (step === undefined) return from > 0 ? doublings(from, to, from) : [];
+  const count = Math.floor((to - from) / Number(step)) + 1;
+  if (!(count >= 1 && count <= mostSteps)) return [];
+  return Array.from({ length: count }, (_, index) => from + index * Number(step));
 }

@@ -1,10 +1,12 @@
 // `verbena bench` against a server that knows better: counts, latencies, and runs that go wrong.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { HistogramLogReader } from 'hdr-histogram-js';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { BenchResult } from '../../src/bench/result.js';
+import type { SeriesResult } from '../../src/bench/series.js';
 import type { Server, ServerOptions } from '../../src/index.js';
 import { testDevice } from '../helpers/environment.js';
 import { Family } from '../helpers/family.js';
@@ -202,6 +204,44 @@ describe('totals', () => {
     expect(stderr).not.toMatch(/^\s+at /m);
   });
 });
+
+describe('a series', () => {
+  it('steps through rates, is written to files, and compares with itself', async () => {
+    await using server = await startServer();
+    const [csv, hdr, json] = ['csv', 'hdr', 'json'].map((name) => join(folder, `rates.${name}`));
+    const { stdout } = await bench(server.address().port, [
+      ...['--rate-steps', '100..200', '--duration', '0.3', '--depth', '16'],
+      ...['--csv', csv ?? '', '--hdr', hdr ?? ''],
+    ]).succeeded();
+    const series = JSON.parse(stdout) as SeriesResult;
+    expect(series).toMatchObject({ series: 'rate', complete: true });
+    expect(series.points.map(({ load, operations }) => [load.rate, operations])).toEqual([
+      [100, 30],
+      [200, 60],
+    ]);
+    const [names = '', ...rows] = readFileSync(csv ?? '', 'utf8')
+      .trim()
+      .split('\n');
+    const column = names.split(',').indexOf('operations');
+    expect(rows.map((row) => row.split(',')[column])).toEqual(['30', '60']);
+    const log = readFileSync(hdr ?? '', 'utf8');
+    const counts = ['100/s', '200/s'].map((tag) => countIn(log, tag));
+    expect(counts).toEqual([30, 60]);
+    writeFileSync(json ?? '', stdout);
+    const compared = await verbena(['bench', 'compare', json ?? '', json ?? '']).succeeded();
+    expect(compared.stdout).toMatch(/Nothing became worse/);
+  });
+});
+
+/** Latencies in an HdrHistogram log under a tag. */
+function countIn(log: string, tag: string): number {
+  const reader = new HistogramLogReader(log);
+  let count = 0;
+  for (let next = reader.nextIntervalHistogram(); next; next = reader.nextIntervalHistogram()) {
+    if (next.tag === tag) count += next.totalCount;
+  }
+  return count;
+}
 
 describe('a run that goes wrong', () => {
   it('says that nothing listens', async () => {

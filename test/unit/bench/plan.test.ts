@@ -110,6 +110,15 @@ describe('options', () => {
     ['--soft-addr 127.0.0.9 --clients 2', /cannot be shared by 2 clients/],
     ['--digits 5 --highest-latency 3600 --clones 64', /histograms .* would take \d+ MiB/],
     ['--digits 6', /from 1 to 5/],
+    ['--sweep 1..64 --bytes 5', /--bytes and --sweep exclude each other/],
+    ['--sweep 0..64 --workload read', /read needs bytes/],
+    ['--rate-steps 5 --rate 5', /--rate and --rate-steps exclude each other/],
+    ['--runs 2 --rate-steps 5,6', /--rate-steps and --runs exclude each other/],
+    ['--rate-steps 6,5', /rising numbers/],
+    ['--rate-steps 0..8', /rising numbers/],
+    ['--rate-steps 1..8:0', /rising numbers/],
+    ['--rate-steps fast', /rising numbers/],
+    ['--runs 1', /from 2 to/],
   ])('are refused: %s', async (args, pattern) => {
     const { code, message } = await refusalOf(...args.split(' '));
     expect(code).toBe(2);
