@@ -1,8 +1,11 @@
 // When an open loop begins its operations: planned times, handed out in order as they come.
 import type { Arrivals } from './plan.js';
 
-/** Timers are good to about a millisecond; nearer than that, turns of the loop are counted. */
+/** Timers are good to about a millisecond; nearer than that, the thread rests, then watches. */
 const timerSlackMs = 2;
+/** How late a rest may end; longer ones than the next keep events waiting. */
+const restSlackMs = 0.15;
+const longestRestMs = 1;
 /** An operation that begins later than this, though it could have, is late by our own fault. */
 const lateMs = 1;
 
@@ -21,6 +24,15 @@ export interface ScheduleOptions {
   readonly phase: number;
   /** From 0 to 1. */
   readonly random: () => number;
+  /** Whether the thread waits for nothing but the next planned time. */
+  readonly isIdle: () => boolean;
+}
+
+const never = new Int32Array(new SharedArrayBuffer(4));
+
+/** Leaves the core to others, the server perhaps, and keeps the event loop from turning. */
+function rest(ms: number): void {
+  if (ms > 0) Atomics.wait(never, 0, 0, Math.min(ms, longestRestMs));
 }
 
 /** Planned times, one after the other. */
@@ -122,6 +134,8 @@ export class Schedule {
 
   readonly #tick = (): void => {
     this.#isTicking = false;
+    // What was handed out in the last turn is under way by now.
+    if (this.#options.isIdle()) rest(this.#nextMs - performance.now() - restSlackMs);
     const nowMs = performance.now();
     while (this.#waiters.length > 0 && !this.#isOver() && this.#nextMs <= nowMs) {
       const waiter = this.#waiters.shift();

@@ -48,10 +48,12 @@ async function closeAll(connections: readonly Connection[]): Promise<void> {
   await Promise.allSettled(connections.map((connection) => connection.close()));
 }
 
-/** A hold on the device of the connections, whose poll group says how busy it was. */
-function deviceOf(connection: Connection | undefined): DeviceLease {
-  const name = connection?.device === 'soft0' ? 'soft' : connection?.device;
-  return acquireDevice({ device: name ?? target.device });
+/**
+ * A hold on the device of the connections, taken before theirs: while an open loop watches the
+ * clock, its event loop has work, and would leave answers to notifications, which are slow.
+ */
+function holdDevice(): DeviceLease {
+  return acquireDevice({ device: target.device, emptyPollsBeforeArm: 2 ** 32 - 1 });
 }
 
 /** Resolves with the reason when the connection has ended. */
@@ -89,12 +91,15 @@ async function play(connections: readonly Connection[], lease: DeviceLease): Pro
 }
 
 async function main(): Promise<void> {
-  const connections = await openAll();
-  const lease = deviceOf(connections[0]);
+  const lease = holdDevice();
   try {
-    await play(connections, lease);
+    const connections = await openAll();
+    try {
+      await play(connections, lease);
+    } finally {
+      await closeAll(connections);
+    }
   } finally {
-    await closeAll(connections);
     lease.release();
   }
 }

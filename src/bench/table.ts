@@ -113,9 +113,14 @@ export function summaryOf(result: BenchResult): string {
 export function seriesSummary(series: SeriesResult, labels: readonly string[]): string {
   const { points, knee } = series;
   const rows = points.map((point, index) => row(labels[index] ?? '', point));
-  const warnings = points.flatMap((point, index) =>
-    warningsOf(point).map((text) => `warning: ${labels[index] ?? ''}: ${text}`),
-  );
+  const all = points.map((point) => warningsOf(point).length);
+  const first = all.findIndex((count) => count > 0);
+  const rest = all.slice(first + 1).filter((count) => count > 0).length;
+  const more = rest === 0 ? '' : ` (${rest} other runs have warnings too; see --json)`;
+  const warnings = points
+    .slice(Math.max(first, 0), first + 1)
+    .flatMap(warningsOf)
+    .map((text) => `warning: ${labels[first] ?? ''}: ${text}${more}`);
   return [
     ...align([['latency in µs', 'operations/s', ...columns.map(([title]) => title)], ...rows]),
     ...(series.series === 'rate' ? [`kept up with: ${knee === null ? 'none' : `${knee}/s`}`] : []),

@@ -99,6 +99,7 @@ export class ThreadLoad {
       countFromMs: this.#measureFromMs,
       phase,
       random: this.#random,
+      isIdle: () => this.meter.underWay === 0,
     });
   }
 

@@ -21,7 +21,7 @@ import {
 } from './addressing.js';
 import { parseCountersPage, readKernelCounters, type DeviceCounters } from './device-counters.js';
 import { BufferPool, type BufferPoolStats } from './buffer-pool.js';
-import { PollGroup } from './poll-group.js';
+import { PollGroup, type PollGroupOptions } from './poll-group.js';
 import { ResourceRegistry, type ResourceHandle } from './registry.js';
 
 /** The soft device's name in `device` options and the name its library lists it under. */
@@ -50,6 +50,12 @@ export interface DeviceOptions {
   readonly gidIndex?: number | undefined;
   /** Longest spin for completions before sleeping, in µs. The first user of the device decides. */
   readonly spinUs?: number | undefined;
+  /**
+   * Polls in vain after which a connection is left to its notification while the event loop has
+   * other work; default 16. For loops that never rest, which find answers sooner by polling on. The
+   * first user of the device decides.
+   */
+  readonly emptyPollsBeforeArm?: number | undefined;
 }
 
 /** What the device as a whole or one of its ports reports: `DEVICE_FATAL`, `PORT_ERR`, ... */
@@ -82,7 +88,7 @@ export class Device {
   constructor(
     library: NativeLibrary,
     name: string,
-    spinUs: number | undefined,
+    polling: PollGroupOptions,
     onGone: () => void,
   ) {
     this.#onGone = onGone;
@@ -92,7 +98,7 @@ export class Device {
     try {
       this.attributes = this.native.queryDevice();
       this.pool = new BufferPool(loadAddon(), MAX_FREE_BYTES);
-      const group = new PollGroup(this.native, { spinUs });
+      const group = new PollGroup(this.native, polling);
       this.group = group;
       this.#handles.push(this.registry.add('pollGroup', name, 0, group));
       this.native.setAsyncEventHandler((event) => this.onAsyncEvent(event));
@@ -237,11 +243,11 @@ function checkSoftAddress(device: Device, address: string | undefined): void {
   );
 }
 
-function share(library: NativeLibrary, name: string, spinUs: number | undefined): DeviceLease {
+function share(library: NativeLibrary, name: string, polling: PollGroupOptions): DeviceLease {
   const key = `${library.path}\n${name}`;
   let device = devices.get(key);
   if (device === undefined) {
-    const made: Device = new Device(library, name, spinUs, () => {
+    const made: Device = new Device(library, name, polling, () => {
       if (devices.get(key) === made) devices.delete(key);
     });
     devices.set(key, made);
@@ -254,14 +260,14 @@ function share(library: NativeLibrary, name: string, spinUs: number | undefined)
  * The device reads its address from the environment when it is opened; one that fails is taken
  * back.
  */
-function acquireSoft({ softAddress, spinUs }: DeviceOptions): DeviceLease {
+function acquireSoft({ softAddress, ...polling }: DeviceOptions): DeviceLease {
   const library = openLibrary(softLibraryPath());
-  if (softAddress === undefined) return share(library, SOFT_DEVICE_NAME, spinUs);
+  if (softAddress === undefined) return share(library, SOFT_DEVICE_NAME, polling);
   const previous = process.env[SOFT_ADDRESS_VARIABLE];
   process.env[SOFT_ADDRESS_VARIABLE] = softAddress;
   let lease: DeviceLease | undefined;
   try {
-    lease = share(library, SOFT_DEVICE_NAME, spinUs);
+    lease = share(library, SOFT_DEVICE_NAME, polling);
     checkSoftAddress(lease.device, softAddress);
     return lease;
   } catch (error) {
@@ -283,7 +289,7 @@ function acquireNamed(options: DeviceOptions): DeviceLease {
         "See ibv_devices, or use 'soft' for the device in user space",
     );
   }
-  return share(library, options.device, options.spinUs);
+  return share(library, options.device, options);
 }
 
 /** The first hardware device with an ACTIVE port, or the reason why there is none. */
@@ -310,7 +316,7 @@ function tryActive(
 ): DeviceLease | string {
   let lease: DeviceLease;
   try {
-    lease = share(library, name, options.spinUs);
+    lease = share(library, name, options);
   } catch (error) {
     return `${name}: ${messageOf(error)}`;
   }

@@ -45,6 +45,8 @@ export interface TickTask {
 export interface PollGroupOptions {
   /** Longest spin for completions before sleeping, in µs; see `NativePollGroupOptions`. */
   readonly spinUs?: number | undefined;
+  /** Polls in vain before a completion queue is armed though the event loop goes on. */
+  readonly emptyPollsBeforeArm?: number | undefined;
 }
 
 const TWO_TO_32 = 2 ** 32;
@@ -63,8 +65,10 @@ export class PollGroup {
   #resumptions: (() => void)[] = [];
 
   constructor(device: NativeDevice, options: PollGroupOptions = {}) {
+    const { spinUs, emptyPollsBeforeArm } = options;
     this.#native = device.createPollGroup({
-      ...(options.spinUs === undefined ? {} : { spinUs: options.spinUs }),
+      ...(spinUs === undefined ? {} : { spinUs }),
+      ...(emptyPollsBeforeArm === undefined ? {} : { emptyPollsBeforeArm }),
       onCompletions: (count) => this.#dispatch(count),
     });
     this.#completions = this.#native.completions;

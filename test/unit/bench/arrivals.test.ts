@@ -13,6 +13,7 @@ function options(changes: Partial<ScheduleOptions>): ScheduleOptions {
     countFromMs: 0,
     phase: 0,
     random: randomFrom(1),
+    isIdle: () => true,
     ...changes,
   };
 }
