@@ -45,7 +45,7 @@ export default tseslint.config(
   },
   {
     // These run in a browser.
-    files: ['src/admin/page/*.mjs'],
+    files: ['src/admin/page/*.mjs', 'src/bench/report/*.mjs'],
     languageOptions: {
       globals: Object.fromEntries(
         [

@@ -7,10 +7,10 @@ import { main, must, root, tool } from './lib/run.mjs';
 export async function buildTypeScript() {
   rmSync(join(root, 'dist'), { recursive: true, force: true });
   await must(tool('tsc'), ['-p', 'tsconfig.json']);
-  // What the status page is made of goes as it is.
-  cpSync(join(root, 'src', 'admin', 'page'), join(root, 'dist', 'admin', 'page'), {
-    recursive: true,
-  });
+  // What pages are made of goes as it is.
+  for (const folder of [join('admin', 'page'), join('bench', 'report')]) {
+    cpSync(join(root, 'src', folder), join(root, 'dist', folder), { recursive: true });
+  }
   const program = join(root, 'dist', 'cli', 'main.js');
   if (existsSync(program)) chmodSync(program, 0o755);
 }

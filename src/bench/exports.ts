@@ -2,7 +2,8 @@
 import { HistogramLogWriter } from 'hdr-histogram-js';
 import { percentiles } from './histogram.js';
 import type { BenchResult } from './result.js';
-import type { Second, Totals } from './tally.js';
+import type { Totals } from './tally.js';
+import type { Second } from './timeline.js';
 
 type Cell = string | number | boolean | null;
 type Column = readonly [string, (result: BenchResult) => Cell];

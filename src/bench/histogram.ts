@@ -40,6 +40,8 @@ export const percentiles = {
 } as const;
 
 const nsPerMs = 1e6;
+/** Points of a curve from 90 to 99 %, from 99 to 99.9 %, and so on. */
+const curveSteps = 10;
 /** Of all histograms of a run together. */
 export const maxHistogramBytes = 2 ** 30;
 
@@ -129,6 +131,16 @@ export class Latencies {
     if (this.count === 0) return 0;
     const ns = this.#histogram.getValueAtPercentile(percent);
     return Math.min(Math.max(ns, this.#minNs), this.#maxNs) / 1000;
+  }
+
+  /** Percentiles ever nearer to 100, as far as there are values to tell them apart, and 100. */
+  curve(): (readonly [percent: number, us: number])[] {
+    const points: (readonly [number, number])[] = [];
+    for (let step = 0; 10 ** (step / curveSteps) <= this.count; step += 1) {
+      const percent = 100 * (1 - 10 ** (-step / curveSteps));
+      points.push([percent, this.percentileUs(percent)]);
+    }
+    return this.count === 0 ? [] : [...points, [100, this.#maxNs / 1000]];
   }
 
   /** All 0 when nothing was recorded. */

@@ -97,7 +97,7 @@ export function shareOf(load: Load, index: number, threads: number): Load {
   };
 }
 
-function plural(count: number, noun: string): string {
+export function plural(count: number, noun: string): string {
   const suffix = count === 1 ? '' : noun.endsWith('s') ? 'es' : 's';
   return `${count} ${noun}${suffix}`;
 }

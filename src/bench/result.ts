@@ -5,7 +5,8 @@ import { saturation } from './effort.js';
 import type { LatencyUs } from './histogram.js';
 import type { Effort } from './messages.js';
 import { countThreads, type BenchPlan, type Range } from './plan.js';
-import type { Second, ThreadTally, Totals } from './tally.js';
+import type { ThreadTally, Totals } from './tally.js';
+import type { Second } from './timeline.js';
 
 /** What a thread did, or all of them. Times in µs where the name says so, else in seconds. */
 export interface Figures {
@@ -70,6 +71,8 @@ export interface BenchResult extends Figures {
   readonly startedAt: string;
   readonly host: HostFingerprint;
   readonly series: readonly Second[];
+  /** Percentiles, and the latency in µs of each. */
+  readonly curve: readonly (readonly [percent: number, us: number])[];
 }
 
 export interface Outcome {
@@ -174,5 +177,6 @@ export function resultOf(outcome: Outcome): BenchResult {
     startedAt: outcome.startedAt.toISOString(),
     host: hostFingerprint(),
     series: outcome.series,
+    curve: totals.latencies.curve(),
   };
 }

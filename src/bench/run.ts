@@ -3,17 +3,20 @@ import { ManagedProcess, settlesWithin } from '../processes/managed-process.js';
 import type { FromThread, ThreadOrders, ToClient } from './messages.js';
 import { clientIds, countThreads, shareOf, type BenchPlan, type ClientPlan } from './plan.js';
 import { resultOf, type BenchResult } from './result.js';
-import { Totals, ThreadTally, secondOf, type Second } from './tally.js';
+import { Totals, ThreadTally } from './tally.js';
+import { Timeline, type Second } from './timeline.js';
+import { monotonicMs } from './meter.js';
 
 /** Errors are no trend before there were so many operations. */
 const fewOperations = 100;
-const secondMs = 1000;
 const leaveTimeoutMs = 5000;
+/** By then the threads have told of what they did. */
+const tellingMs = 400;
 
 export interface BenchHooks {
   /** Aborted when the user has had enough. */
   readonly signal: AbortSignal;
-  /** Called each second with what happened in it, and of the whole so far. */
+  /** Called for each second with what happened in it. */
   readonly onSecond?: (second: Second, totals: Totals) => void;
 }
 
@@ -25,10 +28,8 @@ export class BenchRun {
   readonly #threads = new Map<number, ThreadTally>();
   readonly #processes: ClientProcess[] = [];
   readonly #totals: Totals;
-  readonly #series: Second[] = [];
-  #second: Totals;
-  #wentMs = 0;
-  #lastTickMs = 0;
+  readonly #timeline: Timeline;
+  #hasBegun = false;
   #problem: string | undefined;
   #isStopped = false;
   #onReady: () => void = () => undefined;
@@ -40,7 +41,9 @@ export class BenchRun {
     this.#plan = plan;
     this.#hooks = hooks;
     this.#totals = new Totals(plan.load);
-    this.#second = new Totals(plan.load);
+    this.#timeline = new Timeline(plan.load, countThreads(plan), (second, totals) => {
+      hooks.onSecond?.(second, totals);
+    });
   }
 
   /** Resolves with the result, whatever went wrong. */
@@ -63,7 +66,7 @@ export class BenchRun {
       plan: this.#plan,
       threads: [...this.#threads.values()],
       totals: this.#totals,
-      series: this.#series,
+      series: this.#timeline.seconds,
       problem: this.#problem,
       isInterrupted: signal.aborted,
       startedAt,
@@ -71,12 +74,16 @@ export class BenchRun {
   }
 
   async #go(): Promise<void> {
-    this.#wentMs = this.#lastTickMs = performance.now();
+    this.#hasBegun = true;
     this.#tellAll({ type: 'go' });
-    const ticks = setInterval(() => this.#tick(), secondMs);
+    // A second is shown when the threads have had the time to tell of it.
+    const ticks = setInterval(
+      () => this.#timeline.closeUntil(monotonicMs() - tellingMs),
+      tellingMs,
+    );
     await this.#over;
     clearInterval(ticks);
-    this.#tick();
+    this.#timeline.closeUntil(Infinity);
   }
 
   /** Lets the clients close their connections, but does not wait for ever. */
@@ -126,7 +133,9 @@ export class BenchRun {
         }
         return;
       case 'interval':
-        for (const totals of [thread, this.#totals, this.#second]) totals.add(message.interval);
+        thread.add(message.interval);
+        this.#totals.add(message.interval);
+        this.#timeline.add(message.interval, thread.fromMs + this.#plan.load.warmUpMs);
         this.#checkErrors();
         return;
       case 'done':
@@ -168,20 +177,10 @@ export class BenchRun {
     this.#isStopped = true;
     this.#tellAll({ type: 'stop' });
     // A thread that is still connecting does not listen; nothing was measured yet.
-    if (this.#wentMs === 0) this.#onOver();
+    if (!this.#hasBegun) this.#onOver();
   }
 
   #tellAll(command: ToClient): void {
     for (const process of this.#processes) process.send(command);
-  }
-
-  #tick(): void {
-    const nowMs = performance.now();
-    const at = (nowMs - this.#wentMs) / 1000;
-    const second = secondOf(this.#second, at, (nowMs - this.#lastTickMs) / 1000);
-    this.#lastTickMs = nowMs;
-    this.#series.push(second);
-    this.#hooks.onSecond?.(second, this.#second);
-    this.#second = new Totals(this.#plan.load);
   }
 }

@@ -44,11 +44,17 @@ export function planAt(plan: BenchPlan, kind: SeriesKind, value: number): BenchP
   }
 }
 
+/** Exact, so that no two sizes read alike. */
+function sizeText(bytes: number): string {
+  if (bytes > 0 && bytes % 2 ** 20 === 0) return `${bytes / 2 ** 20} MiB`;
+  return bytes > 0 && bytes % 2 ** 10 === 0 ? `${bytes / 2 ** 10} KiB` : `${bytes} B`;
+}
+
 /** A run in a few characters: what sets it apart from the others. */
 export function labelAt(kind: SeriesKind, value: number): string {
   switch (kind) {
     case 'bytes':
-      return `${value} bytes`;
+      return sizeText(value);
     case 'rate':
       return `${value}/s`;
     case 'runs':

@@ -2,10 +2,10 @@
 import type { LatencyUs } from './histogram.js';
 import type { BenchResult, Figures } from './result.js';
 import type { SeriesResult } from './series.js';
-import type { Second } from './tally.js';
+import type { Second } from './timeline.js';
 
 /** `1234567` as `1,234,567`; small numbers keep what makes them differ. */
-function number(value: number): string {
+export function numberText(value: number): string {
   const digits = value >= 100 || Number.isInteger(value) ? 0 : value >= 10 ? 1 : 2;
   return value.toLocaleString('en-US', {
     minimumFractionDigits: digits,
@@ -13,7 +13,7 @@ function number(value: number): string {
   });
 }
 
-function bytes(value: number): string {
+export function bytesText(value: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
   let unit = 0;
   let scaled = value;
@@ -21,22 +21,27 @@ function bytes(value: number): string {
     scaled /= 1024;
     unit += 1;
   }
-  return `${number(scaled)} ${units[unit] ?? ''}`;
+  return `${numberText(scaled)} ${units[unit] ?? ''}`;
+}
+
+function throughputText(operationsPerSecond: number, bytesPerSecond: number): string {
+  return `${numberText(operationsPerSecond)} operations/s, ${bytesText(bytesPerSecond)}/s`;
 }
 
 /** One line of a run that goes on. */
-export function secondLine(second: Second, isWarmUp: boolean): string {
+export function secondLine(second: Second): string {
   const { at, seconds, operations, errors } = second;
-  const rate = seconds === 0 ? 0 : operations / seconds;
-  const rateBytes = seconds === 0 ? 0 : second.bytes / seconds;
-  if (isWarmUp) return `${at.toFixed(0).padStart(4)} s  warm-up`;
-  return (
-    `${at.toFixed(0).padStart(4)} s  ${number(rate)} operations/s  ${bytes(rateBytes)}/s  ` +
-    `p50 ${number(second.p50Us)} µs  p99 ${number(second.p99Us)} µs  errors ${errors}`
-  );
+  if (seconds === 0) return `${at.toFixed(0).padStart(4)} s  warm-up`;
+  return [
+    `${at.toFixed(0).padStart(4)} s`,
+    throughputText(operations / seconds, second.bytes / seconds),
+    `p50 ${numberText(second.p50Us)} µs`,
+    `p99 ${numberText(second.p99Us)} µs`,
+    `errors ${errors}`,
+  ].join('  ');
 }
 
-const columns: readonly (readonly [string, keyof LatencyUs])[] = [
+export const latencyColumns: readonly (readonly [string, keyof LatencyUs])[] = [
   ['min', 'min'],
   ['p50', 'p50'],
   ['p90', 'p90'],
@@ -48,8 +53,8 @@ const columns: readonly (readonly [string, keyof LatencyUs])[] = [
 ];
 
 function row(name: string, { operationsPerSecond, latencyUs }: Figures): string[] {
-  const latencies = columns.map(([, key]) => number(latencyUs[key]));
-  return [name, number(operationsPerSecond), ...latencies];
+  const latencies = latencyColumns.map(([, key]) => numberText(latencyUs[key]));
+  return [name, numberText(operationsPerSecond), ...latencies];
 }
 
 /** Columns aligned, numbers to the right. */
@@ -96,34 +101,41 @@ export function summaryOf(result: BenchResult): string {
   const { operations, errors, seconds, operationsPerSecond, bytesPerSecond, perThread } = result;
   const codes = Object.entries(result.errorCodes).map(([code, count]) => `${code} ${count}`);
   const rows = [
-    ['latency in µs', 'operations/s', ...columns.map(([title]) => title)],
+    ['latency in µs', 'operations/s', ...latencyColumns.map(([title]) => title)],
     ...(perThread.length > 1 ? perThread.map((each) => row(`client ${each.clientId}`, each)) : []),
     row('all', result),
   ];
   return [
-    `${number(operations)} operations and ${errors} errors in ${seconds.toFixed(2)} s on ` +
-      `${result.device}: ${number(operationsPerSecond)} operations/s, ${bytes(bytesPerSecond)}/s`,
+    `${numberText(operations)} operations and ${errors} errors in ${seconds.toFixed(2)} s on ` +
+      `${result.device}: ${throughputText(operationsPerSecond, bytesPerSecond)}`,
     ...(codes.length === 0 ? [] : [`errors: ${codes.join(', ')}`]),
     ...align(rows),
     ...warningsOf(result).map((text) => `warning: ${text}`),
   ].join('\n');
 }
 
+/** Those of the first run that has any; how many others have some. */
+export function seriesWarnings(
+  points: readonly BenchResult[],
+  labels: readonly string[],
+): string[] {
+  const all = points.map(warningsOf);
+  const first = all.findIndex(({ length }) => length > 0);
+  const others = all.slice(first + 1).filter(({ length }) => length > 0).length;
+  const more = others === 0 ? '' : ` (${others} other runs have warnings too)`;
+  return (all[first] ?? []).map((text) => `${labels[first] ?? ''}: ${text}${more}`);
+}
+
 /** The table of a series: a line for each run. */
 export function seriesSummary(series: SeriesResult, labels: readonly string[]): string {
   const { points, knee } = series;
   const rows = points.map((point, index) => row(labels[index] ?? '', point));
-  const all = points.map((point) => warningsOf(point).length);
-  const first = all.findIndex((count) => count > 0);
-  const rest = all.slice(first + 1).filter((count) => count > 0).length;
-  const more = rest === 0 ? '' : ` (${rest} other runs have warnings too; see --json)`;
-  const warnings = points
-    .slice(Math.max(first, 0), first + 1)
-    .flatMap(warningsOf)
-    .map((text) => `warning: ${labels[first] ?? ''}: ${text}${more}`);
   return [
-    ...align([['latency in µs', 'operations/s', ...columns.map(([title]) => title)], ...rows]),
+    ...align([
+      ['latency in µs', 'operations/s', ...latencyColumns.map(([title]) => title)],
+      ...rows,
+    ]),
     ...(series.series === 'rate' ? [`kept up with: ${knee === null ? 'none' : `${knee}/s`}`] : []),
-    ...warnings,
+    ...seriesWarnings(points, labels).map((text) => `warning: ${text}`),
   ].join('\n');
 }

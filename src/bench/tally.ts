@@ -1,4 +1,4 @@
-// What is known of the threads of a run, and of all of them together, second by second.
+// What is known of the threads of a run, and of all of them together.
 import { Latencies, type HistogramRange } from './histogram.js';
 import type { Interval, ThreadEnd } from './messages.js';
 
@@ -57,23 +57,4 @@ export class ThreadTally extends Totals {
   get isOver(): boolean {
     return this.end !== undefined || this.failure !== undefined;
   }
-}
-
-/** What happened in a second, or in what the last one had of it. */
-export interface Second {
-  /** Seconds since the run began, when this one ended. */
-  readonly at: number;
-  readonly seconds: number;
-  readonly operations: number;
-  readonly bytes: number;
-  readonly errors: number;
-  readonly p50Us: number;
-  readonly p99Us: number;
-  readonly maxUs: number;
-}
-
-export function secondOf(totals: Totals, at: number, seconds: number): Second {
-  const { operations, bytes, errors, latencies } = totals;
-  const { p50, p99, max } = latencies.summary();
-  return { at, seconds, operations, bytes, errors, p50Us: p50, p99Us: p99, maxUs: max };
 }

@@ -13,6 +13,7 @@ import {
   type Range,
 } from '../bench/plan.js';
 import { plannedClients, type PlanFile } from '../bench/plan-file.js';
+import { reportPage, shellText, type Report } from '../bench/report.js';
 import type { BenchResult } from '../bench/result.js';
 import { BenchRun } from '../bench/run.js';
 import { doublings, labelAt, planAt, seriesOf, type Steps } from '../bench/series.js';
@@ -53,6 +54,7 @@ export interface BenchOptions {
   readonly runs?: number;
   readonly csv?: string;
   readonly hdr?: string;
+  readonly html?: string;
   readonly plan?: string;
   readonly progress: boolean;
   readonly json: boolean;
@@ -218,9 +220,7 @@ function runPlan(
     signal,
     onSecond: (second, totals) => {
       if (options.hdr !== undefined) hdr.add(second, totals);
-      if (!isLive) return;
-      const isWarmUp = second.at * 1000 <= plan.load.warmUpMs;
-      process.stderr.write(`${secondLine(second, isWarmUp)}\n`);
+      if (isLive) process.stderr.write(`${secondLine(second)}\n`);
     },
   });
   return run.play();
@@ -238,15 +238,29 @@ async function runSteps(plan: BenchPlan, steps: Steps, session: Session): Promis
   return points;
 }
 
-async function writeFiles(points: readonly BenchResult[], session: Session): Promise<void> {
+function reportOf(points: readonly BenchResult[], steps: Steps | undefined): Report {
+  return {
+    points,
+    labels: steps?.values.map((value) => labelAt(steps.kind, value)) ?? [],
+    axis: steps?.kind ?? '',
+    command: shellText(['verbena', ...process.argv.slice(2)]),
+  };
+}
+
+async function writeFiles(
+  points: readonly BenchResult[],
+  steps: Steps | undefined,
+  session: Session,
+): Promise<void> {
   const { options, hdr } = session;
   const files = [
     [options.csv, () => toCsv(points)],
     [options.hdr, () => hdr.text],
+    [options.html, () => reportPage(reportOf(points, steps))],
   ] as const;
   for (const [path, content] of files) {
     if (path === undefined) continue;
-    await writeFile(path, content()).catch((cause: unknown) => {
+    await writeFile(path, await content()).catch((cause: unknown) => {
       throw new CliFailure(`cannot write ${path}`, { cause, hint: 'the results are above' });
     });
   }
@@ -290,7 +304,7 @@ export async function benchCommand(
       ? [await runPlan(plan, undefined, session)]
       : await runSteps(plan, steps, session);
   show(points, steps, session);
-  await writeFiles(points, session);
+  await writeFiles(points, steps, session);
   const isFine = points.every(({ complete, errors }) => complete && errors === 0);
   return interruption.exitCode ?? (isFine ? ExitCode.ok : ExitCode.failure);
 }

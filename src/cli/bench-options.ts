@@ -88,7 +88,8 @@ function withSeries(command: Command): Command {
     )
     .option('--runs <n>', 'so many runs of the same, to know the noise', integer(2, 1000))
     .option('--csv <file>', 'write a line for each run')
-    .option('--hdr <file>', 'write an HdrHistogram log with a histogram for each second');
+    .option('--hdr <file>', 'write an HdrHistogram log with a histogram for each second')
+    .option('--html <file>', 'write a report: one page with charts, for light and dark');
 }
 
 function compare(setExitCode: SetExitCode): Command {

@@ -208,10 +208,12 @@ describe('totals', () => {
 describe('a series', () => {
   it('steps through rates, is written to files, and compares with itself', async () => {
     await using server = await startServer();
-    const [csv, hdr, json] = ['csv', 'hdr', 'json'].map((name) => join(folder, `rates.${name}`));
+    const [csv, hdr, json, html] = ['csv', 'hdr', 'json', 'html'].map((name) =>
+      join(folder, `rates.${name}`),
+    );
     const { stdout } = await bench(server.address().port, [
       ...['--rate-steps', '100..200', '--duration', '0.3', '--depth', '16'],
-      ...['--csv', csv ?? '', '--hdr', hdr ?? ''],
+      ...['--csv', csv ?? '', '--hdr', hdr ?? '', '--html', html ?? ''],
     ]).succeeded();
     const series = JSON.parse(stdout) as SeriesResult;
     expect(series).toMatchObject({ series: 'rate', complete: true });
@@ -227,6 +229,7 @@ describe('a series', () => {
     const log = readFileSync(hdr ?? '', 'utf8');
     const counts = ['100/s', '200/s'].map((tag) => countIn(log, tag));
     expect(counts).toEqual([30, 60]);
+    expect(readFileSync(html ?? '', 'utf8')).toMatch(/verbena bench .* --rate-steps 100\.\.200/);
     writeFileSync(json ?? '', stdout);
     const compared = await verbena(['bench', 'compare', json ?? '', json ?? '']).succeeded();
     expect(compared.stdout).toMatch(/Nothing became worse/);
