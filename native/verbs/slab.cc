@@ -12,6 +12,8 @@
 namespace verbena::verbs {
 namespace {
 
+constexpr size_t kHugePageBytes = size_t{2} << 20;
+
 size_t whole_pages(size_t bytes) {
   const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   return (bytes + page - 1) / page * page;
@@ -35,7 +37,7 @@ Slab::Slab(size_t bytes) : bytes_(bytes), mapped_(whole_pages(bytes)) {
   data_ = static_cast<uint8_t*>(mapping);
   // Whoever touches a large one first would spend more time on page faults than on the bytes. Where
   // there are no huge pages nothing is lost.
-  madvise(data_, mapped_, MADV_HUGEPAGE);
+  if (mapped_ >= kHugePageBytes) madvise(data_, mapped_, MADV_HUGEPAGE);
 }
 
 Slab::~Slab() {
