@@ -82,7 +82,9 @@ async function ask(child, message) {
 
 /** A process that ends before it is told to takes the benchmark with it. */
 function start(peer, script) {
-  const child = fork(place(script), { execArgv: process.env.CPUPROF ? ['--cpu-prof', '--cpu-prof-dir=/tmp/lead/mem/prof'] : [] });
+  const child = fork(place(script), {
+    execArgv: process.env.CPUPROF ? ['--cpu-prof', '--cpu-prof-dir=/tmp/lead/mem/prof'] : [],
+  });
   child.once('exit', (status) => {
     if (!child.connected && status === 0) return;
     say(`${script} of ${peer} ended with ${status}`);

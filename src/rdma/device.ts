@@ -85,12 +85,7 @@ export class Device {
   #users = 0;
   #hasFailed = false;
 
-  constructor(
-    library: NativeLibrary,
-    name: string,
-    polling: PollGroupOptions,
-    onGone: () => void,
-  ) {
+  constructor(library: NativeLibrary, name: string, polling: PollGroupOptions, onGone: () => void) {
     this.#onGone = onGone;
     this.libraryPath = library.path;
     this.native = library.openDevice(name);
