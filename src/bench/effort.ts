@@ -33,10 +33,10 @@ export class EffortMeter {
     const elapsedMs = performance.now() - this.#startedMs;
     const polls = this.lease.device.group.stats();
     const batches = polls.batches - this.#polls.batches;
-    const missed = polls.spins - polls.spinHits - (this.#polls.spins - this.#polls.spinHits);
+    const spins = polls.spins - this.#polls.spins;
     return {
       loopShare: performance.eventLoopUtilization(this.#loop).utilization,
-      idleSpins: batches === 0 ? 0 : missed / batches,
+      idleSpins: batches === 0 ? 0 : spins / batches,
       coreWaitShare: (coreWaitNs() - this.#waitNs) / 1e6 / elapsedMs,
       lateShare,
     };

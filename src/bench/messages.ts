@@ -40,7 +40,7 @@ export interface Interval {
 export interface Effort {
   /** Share of the time in which its event loop did not rest. */
   readonly loopShare: number;
-  /** Times that it looked for completions in vain for a while, for each time that it found some. */
+  /** Times that it had to watch for completions, for each time that it found some. */
   readonly idleSpins: number;
   /** Share of the time in which it wanted a core and had none. */
   readonly coreWaitShare: number;
