@@ -20,11 +20,12 @@ function tell(message: FromThread): void {
   parentPort?.postMessage(message);
 }
 
-function open(index: number): Promise<Connection> {
+/** `suffix` tells it from the others of this thread. */
+function open(suffix: string): Promise<Connection> {
   const needed = regionFor(load.workload, load.bytes.max, load.depth);
   return connect({
     ...target,
-    name: index === 0 ? `bench-${clientId}` : `bench-${clientId}.${index}`,
+    name: `bench-${clientId}${suffix}`,
     slots: Math.min(Math.max(load.depth, 16), 1024),
     ...(needed === 0 ? {} : { regionBytes: needed }),
     queueSize: Math.max(1000, load.depth),
@@ -35,7 +36,9 @@ function open(index: number): Promise<Connection> {
 }
 
 async function openAll(): Promise<Connection[]> {
-  const attempts = Array.from({ length: load.connections }, (_, index) => open(index));
+  const attempts = Array.from({ length: load.connections }, (_, index) =>
+    open(index === 0 ? '' : `.${index}`),
+  );
   const settled = await Promise.allSettled(attempts);
   const connections = settled.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
   const failed = settled.find((each) => each.status === 'rejected');
@@ -65,7 +68,7 @@ function endOf(connection: Connection): Promise<string> {
 
 async function play(connections: readonly Connection[], lease: DeviceLease): Promise<void> {
   const ends = connections.map(endOf);
-  const threadLoad = new ThreadLoad(orders, connections);
+  const threadLoad = new ThreadLoad(orders, connections, () => open('.another'));
   await threadLoad.prepare();
   const go = new Promise<void>((resolve) => {
     parentPort?.on('message', ({ type }: Command) => {

@@ -27,18 +27,21 @@ export class ThreadLoad {
   readonly #stopped = new Promise<void>((resolve) => (this.#onStop = resolve));
   #isStopped = false;
 
-  constructor(orders: ThreadOrders, connections: readonly Connection[]) {
+  constructor(
+    orders: ThreadOrders,
+    connections: readonly Connection[],
+    openAnother: () => Promise<Connection>,
+  ) {
     const { load } = orders;
     this.#orders = orders;
     this.meter = new Meter(load);
     this.#random = randomFrom(load.seed);
     this.#draw = drawFrom(load.workload, this.#random);
     this.#left = load.count ?? Infinity;
+    const { timeoutMs } = load;
+    const options = { maxBytes: load.bytes.max, timeoutMs, random: this.#random, openAnother };
     this.#lanes = connections.flatMap((connection) =>
-      Array.from(
-        { length: load.depth },
-        (_, index) => new Lane(connection, index, load.bytes.max, load.timeoutMs, this.#random),
-      ),
+      Array.from({ length: load.depth }, (_, index) => new Lane(connection, index, options)),
     );
   }
 

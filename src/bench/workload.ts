@@ -1,7 +1,14 @@
 // The operations that a load is made of, each on one connection, and their mix by weight.
 import type { Connection } from '../index.js';
 
-export const operationNames = ['echo', 'write', 'read', 'fetch-add', 'compare-swap'] as const;
+export const operationNames = [
+  'echo',
+  'write',
+  'read',
+  'fetch-add',
+  'compare-swap',
+  'connect',
+] as const;
 export type OperationName = (typeof operationNames)[number];
 
 /** Operations with the weight of each, as they were asked for. */
@@ -11,10 +18,26 @@ export interface Mix {
 }
 
 const counterBytes = 8;
+/** Those that need memory at the server. */
+const oneSided: ReadonlySet<OperationName> = new Set([
+  'write',
+  'read',
+  'fetch-add',
+  'compare-swap',
+]);
 
 /** What came back is not what should have. */
 export class Mismatch extends Error {
   readonly code = 'DATA_MISMATCH';
+}
+
+export interface LaneOptions {
+  readonly maxBytes: number;
+  readonly timeoutMs: number;
+  /** From 0 to 1. */
+  readonly random: () => number;
+  /** Makes a connection beside those of the load. */
+  readonly openAnother: () => Promise<Connection>;
 }
 
 /** Where one operation at a time is under way: a connection, and memory of its own at both ends. */
@@ -31,10 +54,9 @@ export class Lane {
   constructor(
     readonly connection: Connection,
     index: number,
-    maxBytes: number,
-    readonly timeoutMs: number,
-    random: () => number,
+    private readonly options: LaneOptions,
   ) {
+    const { maxBytes, random } = options;
     this.#payload = Uint8Array.from({ length: maxBytes }, () => random() * 256);
     this.#stamp = new DataView(this.#payload.buffer);
     this.#kept = Buffer.alloc(maxBytes);
@@ -47,7 +69,7 @@ export class Lane {
     switch (operation) {
       case 'echo':
         this.#answer = await this.connection.request(this.#fresh(bytes), {
-          timeoutMs: this.timeoutMs,
+          timeoutMs: this.options.timeoutMs,
         });
         return bytes;
       case 'write':
@@ -66,11 +88,15 @@ export class Lane {
           this.#counter + 1n,
         );
         return counterBytes;
+      case 'connect':
+        this.#visit = await this.options.openAnother();
+        return 0;
     }
   }
 
   #answer: Uint8Array = new Uint8Array(0);
   #found = 0n;
+  #visit: Connection | undefined;
 
   /** Follows an operation that has succeeded; only to be checked is a write read back. */
   async conclude(operation: OperationName, bytes: number, verify: boolean): Promise<void> {
@@ -83,6 +109,8 @@ export class Lane {
       expectSame(await this.connection.read(this.#dataOffset, bytes), sent);
     } else if (operation === 'read') {
       if (verify) expectSame(this.#answer, this.#kept.subarray(0, bytes));
+    } else if (operation === 'connect') {
+      await this.#visit?.close();
     } else {
       const expected = this.#counter;
       this.#counter += 1n;
@@ -118,7 +146,7 @@ function regionPerLane(maxBytes: number): number {
 
 /** Bytes of a region that a connection needs for a mix; 0 when it needs none. */
 export function regionFor(mix: Mix, maxBytes: number, depth: number): number {
-  const isOneSided = mix.shares.some(({ operation }) => operation !== 'echo');
+  const isOneSided = mix.shares.some(({ operation }) => oneSided.has(operation));
   return isOneSided ? regionPerLane(maxBytes) * depth : 0;
 }
 

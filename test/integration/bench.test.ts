@@ -188,6 +188,17 @@ describe('totals', () => {
     expect(bytesPerSecond / operationsPerSecond).toBeLessThan(128);
   });
 
+  it('are the connections that came and went, when the load is connecting', async () => {
+    await using server = await startServer();
+    const { perThread } = await measure(
+      server,
+      ...['--workload', 'connect', '--count', '30', '--clones', '2', '--depth', '2'],
+    );
+    expect(perThread.map(({ operations }) => operations)).toEqual([15, 15]);
+    expect(server.stats().accepted).toBe(2 + 30);
+    await expect.poll(() => server.sessions()).toEqual([]);
+  });
+
   it('count an answer that is not what was sent as an error', async () => {
     let served = 0;
     await using server = await startServer({
