@@ -1,5 +1,6 @@
 // Results for people: a line for each second, and a table at the end.
 import type { LatencyUs } from './histogram.js';
+import { plural } from './plan.js';
 import type { BenchResult, Figures } from './result.js';
 import type { SeriesResult } from './series.js';
 import type { Second } from './timeline.js';
@@ -122,7 +123,7 @@ export function seriesWarnings(
   const all = points.map(warningsOf);
   const first = all.findIndex(({ length }) => length > 0);
   const others = all.slice(first + 1).filter(({ length }) => length > 0).length;
-  const more = others === 0 ? '' : ` (${others} other runs have warnings too)`;
+  const more = others === 0 ? '' : ` (warnings in ${plural(others, 'other run')} too)`;
   return (all[first] ?? []).map((text) => `${labels[first] ?? ''}: ${text}${more}`);
 }
 
