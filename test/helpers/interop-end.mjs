@@ -13,7 +13,7 @@ const Ask = { regionChecksum: 1, immediates: 2 };
 const MARGIN = 64;
 const COUNTS = 16;
 /** Longer writes go in pieces; the last one carries the immediate. */
-const PIECE = 512 * 1024;
+const PIECE = 256 * 1024;
 
 const limits = {
   handshakeTimeoutMs: 60_000,
