@@ -32,6 +32,7 @@ export type { RequestOptions } from './connection/requester.js';
 export { RequestError, VerbenaError, errorCodes } from './errors.js';
 export type { VerbenaErrorCode, VerbenaErrorOptions } from './errors.js';
 
+export type { RequestGateStats, RequestRefusalReason } from './admission/request-gate.js';
 export type { Durations } from './connection/duration-histogram.js';
 export type { ErrorAnswerKind, TrafficStats } from './connection/traffic-stats.js';
 export type { Pem } from './handshake/tls.js';

@@ -38,6 +38,7 @@ export interface StatusDocument {
     | 'turnedAway'
     | 'ended'
     | 'queuePairFailures'
+    | 'requestQueue'
     | 'traffic'
   >;
   readonly objects: ServerStats['resources'];
@@ -76,7 +77,7 @@ export function statusOf(server: Server): StatusDocument {
   const snapshot = server.snapshot();
   const stats = server.stats();
   const { connections, pendingHandshakes, accepted, refused, turnedAway } = stats;
-  const { ended, queuePairFailures, traffic } = stats;
+  const { ended, queuePairFailures, requestQueue, traffic } = stats;
   return {
     schema: 1,
     version: packageVersion(),
@@ -94,6 +95,7 @@ export function statusOf(server: Server): StatusDocument {
       turnedAway,
       ended,
       queuePairFailures,
+      requestQueue,
       traffic,
     },
     objects: stats.resources,

@@ -254,6 +254,7 @@ export class ClientSetup implements ControlListener, EndpointUser {
       slotBytes: resolved.slotBytes,
       ...(resolved.regionBytes === undefined ? {} : { regionBytes: resolved.regionBytes }),
       maxPayloadBytes: resolved.maxPayloadBytes,
+      readsRetryAfter: true,
       endpoint: {
         qpn,
         psn: this.#options.drawPsn(),

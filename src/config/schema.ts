@@ -13,6 +13,7 @@ export interface ServeConfig {
   readonly maxConnections: number;
   readonly maxRegisteredBytes?: number | undefined;
   readonly maxRequestsPerConnection: number;
+  readonly queueSize: number;
   readonly maxPayloadBytes: number;
   readonly regionBytes: number;
   readonly requestTimeoutMs: number;

@@ -85,6 +85,15 @@ export const serveSettings = [
     help: 'requests of one client in work at once',
   },
   {
+    key: 'queueSize',
+    kind: 'count',
+    env: 'VERBENA_QUEUE_SIZE',
+    default: 1000,
+    min: 1,
+    max: 1_000_000,
+    help: 'requests of all clients taken and not answered; the next is told to come back later',
+  },
+  {
     key: 'maxPayloadBytes',
     kind: 'bytes',
     env: 'VERBENA_MAX_PAYLOAD_BYTES',

@@ -31,6 +31,15 @@ const knownTypes: ReadonlySet<number> = new Set(Object.values(MessageType));
 
 /** Flag of `rendezvous`; word: method of a request. */
 export const OFFER_IS_RESPONSE = 1;
+/** Flag of `error`: milliseconds after which to try again go before the text. */
+export const ERROR_HAS_RETRY_AFTER = 1;
+export const RETRY_AFTER_BYTES = 4;
+
+/** The flag that each type may have. */
+function allowedFlags(type: number): number {
+  if (type === MessageType.rendezvous) return OFFER_IS_RESPONSE;
+  return type === MessageType.error ? ERROR_HAS_RETRY_AFTER : 0;
+}
 
 /** Status of an `error` answer. Values from `STATUS_APPLICATION` on belong to the handler. */
 export const RequestStatus = {
@@ -106,12 +115,28 @@ export function readHeader(
   header.length = view.getUint32(at + 8, true);
   header.word = view.getUint32(at + 12, true);
   if (!knownTypes.has(header.type)) return `message type ${header.type} is unknown`;
-  const allowed = header.type === MessageType.rendezvous ? OFFER_IS_RESPONSE : 0;
-  if ((header.flags & ~allowed) !== 0) return `flags ${header.flags} are unknown`;
+  if ((header.flags & ~allowedFlags(header.type)) !== 0) {
+    return `flags ${header.flags} are unknown`;
+  }
   if (header.length > end - at - HEADER_BYTES) {
     return `a message announces ${header.length} bytes, ${end - at - HEADER_BYTES} arrived`;
   }
   return undefined;
+}
+
+/** The body of an `error`: its text, cut to `maxBytes` with what goes before it. */
+export function encodeErrorBody(
+  text: string,
+  retryAfterMs: number | undefined,
+  maxBytes: number,
+): Uint8Array | undefined {
+  if (retryAfterMs === undefined) {
+    return text === '' ? undefined : Buffer.from(text).subarray(0, maxBytes);
+  }
+  const body = Buffer.allocUnsafe(RETRY_AFTER_BYTES + Buffer.byteLength(text));
+  body.writeUInt32LE(retryAfterMs, 0);
+  body.write(text, RETRY_AFTER_BYTES);
+  return body.subarray(0, maxBytes);
 }
 
 /** What the receiver of an offer reads. The address is an offset into the offered buffer. */

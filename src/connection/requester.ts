@@ -4,8 +4,10 @@ import { VerbenaError, type VerbenaErrorCode } from '../errors.js';
 import { DeadlineTimer } from './deadline-timer.js';
 import type { Endpoint } from './endpoint.js';
 import {
+  ERROR_HAS_RETRY_AFTER,
   MessageType,
   OFFER_IS_RESPONSE,
+  RETRY_AFTER_BYTES,
   RequestStatus,
   STATUS_APPLICATION,
   decodeOffer,
@@ -45,7 +47,7 @@ const statusErrors: Readonly<Record<number, readonly [VerbenaErrorCode, string]>
   [RequestStatus.timedOut]: ['ERR_VERBENA_REQUEST_TIMEOUT', 'the server gave the request up'],
   [RequestStatus.exhausted]: [
     'ERR_VERBENA_RESOURCE_EXHAUSTED',
-    'the server has too many requests of this connection in work',
+    'the server takes no more requests now',
   ],
   [RequestStatus.draining]: ['ERR_VERBENA_DRAINING', 'the server takes no more requests'],
   [RequestStatus.responseTooLarge]: [
@@ -148,13 +150,20 @@ export class Requester {
   }
 
   onError(header: MessageHeader, at: number): void {
-    const { id, word: status, length } = header;
+    const { id, word: status, flags, length } = header;
     if (!this.#checkAwaited(id)) return;
-    this.#endpoint.stats.requestErrors++;
-    const text = utf8.decode(this.#endpoint.bytes.subarray(at, at + length));
+    const textAt = (flags & ERROR_HAS_RETRY_AFTER) === 0 ? 0 : RETRY_AFTER_BYTES;
+    if (length < textAt) {
+      this.#endpoint.failProtocol('an error is shorter than it says');
+      return;
+    }
+    const { stats, bytes, view } = this.#endpoint;
+    stats.requestErrors++;
+    const text = utf8.decode(bytes.subarray(at + textAt, at + length));
+    const retryAfterMs = textAt === 0 ? undefined : view.getUint32(at, true);
     this.#table.markAnswered(id, false);
     this.#forgetAbortion(id);
-    this.#table.reject(id, errorOfStatus(status, text));
+    this.#table.reject(id, errorOfStatus(status, text, retryAfterMs));
     this.#afterAnswer();
   }
 
@@ -352,7 +361,11 @@ export class Requester {
   }
 }
 
-function errorOfStatus(status: number, text: string): VerbenaError {
+function errorOfStatus(
+  status: number,
+  text: string,
+  retryAfterMs: number | undefined,
+): VerbenaError {
   if (status >= STATUS_APPLICATION) {
     return new VerbenaError('ERR_VERBENA_HANDLER', text, { status: status - STATUS_APPLICATION });
   }
@@ -360,7 +373,7 @@ function errorOfStatus(status: number, text: string): VerbenaError {
     'ERR_VERBENA_HANDLER',
     `the server answered with status ${status}`,
   ];
-  return new VerbenaError(code, text === '' ? message : `${message}: ${text}`);
+  return new VerbenaError(code, text === '' ? message : `${message}: ${text}`, { retryAfterMs });
 }
 
 function abortedError(signal: AbortSignal): VerbenaError {

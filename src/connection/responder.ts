@@ -1,15 +1,18 @@
 // The server's half of request and response: runs handlers, a bounded number at once, and answers
 // each request once.
+import type { RequestGate, RequestRefusal } from '../admission/request-gate.js';
 import { RequestError, VerbenaError } from '../errors.js';
 import { DeadlineTimer } from './deadline-timer.js';
 import type { DurationHistogram } from './duration-histogram.js';
 import type { Endpoint } from './endpoint.js';
 import {
+  ERROR_HAS_RETRY_AFTER,
   MessageType,
   OFFER_IS_RESPONSE,
   RequestStatus,
   STATUS_APPLICATION,
   decodeOffer,
+  encodeErrorBody,
   requestStatusName,
   type MessageHeader,
 } from './header.js';
@@ -29,6 +32,10 @@ export interface ResponderOptions<Session> {
    * ERR_VERBENA_RESOURCE_EXHAUSTED.
    */
   readonly maxRequests: number;
+  /** Decides over the requests of all connections together. */
+  readonly gate: RequestGate;
+  /** Whether the client understands when it is told to try again. */
+  readonly tellsRetryAfter: boolean;
   readonly timeoutMs: number;
   readonly maxPayloadBytes: number;
   readonly maxResponseBytes: number;
@@ -228,7 +235,11 @@ export class Responder<Session> {
     this.#endpoint.stats.requestsAbandoned += open.length + this.#waitingResponses.length;
     this.#waitingResponses.length = 0;
     this.#open.clear();
-    for (const request of open) ServedRequest.abort(request, reason);
+    const now = performance.now();
+    for (const request of open) {
+      this.#options.gate.leave(now);
+      ServedRequest.abort(request, reason);
+    }
     this.#wakeIdle();
   }
 
@@ -239,12 +250,9 @@ export class Responder<Session> {
       return undefined;
     }
     this.#endpoint.stats.requests++;
-    const refusal = this.#refusal();
-    if (refusal !== undefined) {
-      this.#sendError(id, refusal, '');
-      return undefined;
-    }
-    const deadline = performance.now() + timeoutMs;
+    const now = performance.now();
+    if (this.#isRefused(id, now)) return undefined;
+    const deadline = now + timeoutMs;
     const request = new ServedRequest(session, id, method, deadline);
     this.#open.set(id, request);
     this.#timer.arm(deadline);
@@ -253,14 +261,21 @@ export class Responder<Session> {
 
   // A client that keeps to the agreed number never has more requests unanswered: it counts them,
   // too. It may have more handlers running, of requests that it cancelled.
-  #refusal(): number | undefined {
-    const { maxRequests } = this.#options;
+  #isRefused(id: number, now: number): boolean {
+    const { maxRequests, gate } = this.#options;
     const isExcess = this.#unanswered >= maxRequests;
     if (isExcess && ++this.#excess > MAX_EXCESS_REQUESTS) {
       this.#endpoint.failOveruse(`went on sending beyond ${maxRequests} unanswered requests`);
     }
     const isFull = isExcess || this.#pulling.size + this.#running.size >= maxRequests;
-    return this.#refuseWith ?? (isFull ? RequestStatus.exhausted : undefined);
+    if (this.#refuseWith !== undefined) {
+      this.#sendError(id, this.#refuseWith, '');
+      return true;
+    }
+    const refusal = isFull ? gate.refuseExcess(maxRequests, now) : gate.enter(now);
+    if (refusal === undefined) return false;
+    this.#sendRefusal(id, refusal);
+    return true;
   }
 
   get #unanswered(): number {
@@ -348,13 +363,19 @@ export class Responder<Session> {
     ServedRequest.abort(request, reason);
   }
 
-  #sendError(id: number, status: number, text: string): void {
+  #sendRefusal(id: number, { text, retryAfterMs }: RequestRefusal): void {
+    const { tellsRetryAfter } = this.#options;
+    this.#sendError(id, RequestStatus.exhausted, text, tellsRetryAfter ? retryAfterMs : undefined);
+  }
+
+  #sendError(id: number, status: number, text: string, retryAfterMs?: number): void {
     const { stats } = this.#endpoint;
     stats.requestErrors++;
     stats.errorAnswers[requestStatusName(status)]++;
     const limit = Math.min(MAX_ERROR_TEXT_BYTES, this.#endpoint.sender.maxPayloadBytes);
-    const body = text === '' ? undefined : Buffer.from(text).subarray(0, limit);
-    this.#endpoint.send(MessageType.error, 0, id, status, body);
+    const body = encodeErrorBody(text, retryAfterMs, limit);
+    const flags = retryAfterMs === undefined ? 0 : ERROR_HAS_RETRY_AFTER;
+    this.#endpoint.send(MessageType.error, flags, id, status, body);
     this.#watchClient();
   }
 
@@ -362,7 +383,9 @@ export class Responder<Session> {
     const request = this.#open.get(id);
     if (request === undefined) return;
     const startedAt = ServedRequest.deadlineOf(request) - this.#options.timeoutMs;
-    const ms = performance.now() - startedAt;
+    const now = performance.now();
+    const ms = now - startedAt;
+    this.#options.gate.leave(now);
     this.#options.durations.observe(ms);
     this.#answered++;
     this.#answeredMs += ms;

@@ -71,6 +71,8 @@ const hello = z.object({
   regionBytes: regionBytes.optional(),
   /** Largest response this client takes. */
   maxPayloadBytes: payloadBytes,
+  /** Whether this client reads `retryAfterMs` in an error message. */
+  readsRetryAfter: z.boolean().optional(),
   endpoint,
 });
 

@@ -164,10 +164,23 @@ const requestMetrics: readonly NumberDefinition[] = [
     help: 'Requests refused without running the handler, by reason.',
     type: 'counter',
     label: 'reason',
-    read: ({ stats: { traffic } }) => ({
-      connection_limit: traffic.errorAnswers.exhausted,
+    read: ({ stats: { traffic, requestQueue } }) => ({
+      connection_limit: requestQueue.refused.connectionLimit,
+      queue_full: requestQueue.refused.queueFull,
       draining: traffic.errorAnswers.draining,
     }),
+  },
+  {
+    name: 'verbena_request_queue_depth',
+    help: 'Requests of all clients that were taken and are not answered.',
+    type: 'gauge',
+    read: ({ stats }) => stats.requestQueue.pending,
+  },
+  {
+    name: 'verbena_request_queue_limit',
+    help: 'How many of those there may be (queueSize).',
+    type: 'gauge',
+    read: ({ stats }) => stats.requestQueue.queueSize,
   },
   {
     name: 'verbena_requests_in_flight',

@@ -58,6 +58,11 @@ export interface ServerOptions extends DeviceOptions {
    * goes on sending beyond is closed with ERR_VERBENA_OVERUSE.
    */
   readonly maxRequestsPerConnection?: number | undefined;
+  /**
+   * Requests of all clients taken and not answered; what comes on top is refused with
+   * ERR_VERBENA_RESOURCE_EXHAUSTED and told when to come back. Default 1000.
+   */
+  readonly queueSize?: number | undefined;
   /** From TCP accept to the end of the set-up; then the socket is destroyed. Default 5000. */
   readonly handshakeTimeoutMs?: number | undefined;
   /** Sockets in the set-up at once; more are closed at once. Default 512. */
@@ -92,6 +97,7 @@ export type ResolvedServerOptions = {
       | 'regionBytes'
       | 'maxPayloadBytes'
       | 'maxRequestsPerConnection'
+      | 'queueSize'
       | 'handshakeTimeoutMs'
       | 'maxPendingHandshakes'
       | 'keepaliveSec'
@@ -151,6 +157,7 @@ export function resolveServerOptions(options: ServerOptions): ResolvedServerOpti
       100,
       limits.requests,
     ),
+    queueSize: integerOption('queueSize', options.queueSize, 1000, { min: 1, max: 1_000_000 }),
     maxPendingHandshakes: integerOption('maxPendingHandshakes', options.maxPendingHandshakes, 512, {
       min: 1,
       max: 65_536,

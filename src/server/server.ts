@@ -2,6 +2,7 @@
 import { EventEmitter } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import type { TLSSocket } from 'node:tls';
+import { RequestGate } from '../admission/request-gate.js';
 import { ringsBytes } from '../connection/endpoint.js';
 import { DurationHistogram } from '../connection/duration-histogram.js';
 import { newTrafficStats } from '../connection/traffic-stats.js';
@@ -214,7 +215,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
 
   stats(): ServerStats {
     const { registry } = this.#device;
-    const { traffic, requestDurations } = this.#host;
+    const { traffic, requestDurations, gate } = this.#host;
     return {
       state: this.#state,
       connections: this.#sessions.size,
@@ -229,6 +230,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
       requestDurations: requestDurations.durations(),
       queuePairFailures: { ...this.#queuePairFailures },
       ended: { ...this.#ended },
+      requestQueue: gate.stats(performance.now()),
       traffic: { ...traffic, errorAnswers: { ...traffic.errorAnswers } },
       pollGroup: this.#state === 'closed' ? undefined : this.#device.group.stats(),
     };
@@ -307,6 +309,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
       psns,
       traffic: newTrafficStats(),
       requestDurations: new DurationHistogram(),
+      gate: new RequestGate(this.#options.queueSize),
       refusal: () => refusalIn(this.#state, this.#device.name),
       onQueuePairFailed: ({ wcStatus, code }) =>
         increment(this.#queuePairFailures, wcStatus ?? code),

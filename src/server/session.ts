@@ -2,6 +2,7 @@
 // whatever ends it.
 import { EventEmitter } from 'node:events';
 import type { PeerCertificate, TLSSocket } from 'node:tls';
+import type { RequestGate } from '../admission/request-gate.js';
 import type { DurationHistogram } from '../connection/duration-histogram.js';
 import type { EndpointUser } from '../connection/endpoint.js';
 import { MessageType, type MessageHeader } from '../connection/header.js';
@@ -82,6 +83,7 @@ export interface SessionHost extends ServerResources<ServerSession> {
   /** What newcomers are told; undefined when they are welcome. */
   refusal(): VerbenaError | undefined;
   readonly requestDurations: DurationHistogram;
+  readonly gate: RequestGate;
   /** A queue pair broke, during the set-up or later. */
   onQueuePairFailed(error: VerbenaError): void;
   onSessionReady(session: ServerSession): void;
@@ -349,6 +351,8 @@ export class ServerSession
       session: this,
       handler: options.handler,
       maxRequests: welcome.maxRequests,
+      gate: this.#host.gate,
+      tellsRetryAfter: hello.readsRetryAfter === true,
       timeoutMs: options.requestTimeoutMs,
       maxPayloadBytes: options.maxPayloadBytes,
       maxResponseBytes: hello.maxPayloadBytes,

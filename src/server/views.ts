@@ -1,4 +1,5 @@
 // What a server shows of itself: what exists now, and what happened so far.
+import type { RequestGateStats } from '../admission/request-gate.js';
 import type { Durations } from '../connection/duration-histogram.js';
 import type { TrafficStats } from '../connection/traffic-stats.js';
 import type { NativePollGroupStats } from '../native/addon.js';
@@ -66,6 +67,8 @@ export interface ServerStats {
   readonly queuePairFailures: Readonly<Record<string, number>>;
   /** Sessions ended, by the code of the reason. */
   readonly ended: Readonly<Record<string, number>>;
+  /** Requests pending over all clients, how many there may be, and those refused by reason. */
+  readonly requestQueue: RequestGateStats;
   readonly traffic: Readonly<TrafficStats>;
   readonly pollGroup: NativePollGroupStats | undefined;
 }

@@ -38,6 +38,8 @@ class EchoServer {
       ...orders,
       host: '127.0.0.1',
       port: 0,
+      // Every request of a scenario is to be answered, however many clients it has.
+      queueSize: 1_000_000,
       handler: ({ payload }) => payload,
     });
     this.#server = server;

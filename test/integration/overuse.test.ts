@@ -40,6 +40,7 @@ let begin: () => void;
 beforeAll(async () => {
   server = await startServer({
     maxRequestsPerConnection: MAX_REQUESTS,
+    queueSize: 2 * MAX_REQUESTS,
     requestTimeoutMs: 200 * timeScale,
     rendezvousTimeoutMs: 300 * timeScale,
     handler: (request) => {

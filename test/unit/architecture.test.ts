@@ -19,7 +19,17 @@ const read = (path: string): string => readFileSync(join(root, path), 'utf8');
 
 /** Folder of src/ → folders it may import from, besides itself. `.` is a file directly in src/. */
 const typescriptRules: Rule = {
-  '.': ['server', 'client', 'admin', 'metrics', 'connection', 'handshake', 'rdma', 'native'],
+  '.': [
+    'server',
+    'client',
+    'admin',
+    'metrics',
+    'admission',
+    'connection',
+    'handshake',
+    'rdma',
+    'native',
+  ],
   cli: ['.', 'bench', 'config', 'native', 'processes', 'stress'],
   bench: ['.', 'rdma', 'native', 'processes'],
   stress: ['.', 'client', 'connection', 'handshake', 'rdma', 'native', 'processes'],
@@ -27,9 +37,10 @@ const typescriptRules: Rule = {
   config: ['.'],
   admin: ['.', 'metrics', 'server', 'connection', 'rdma', 'native'],
   metrics: ['.', 'server', 'connection', 'rdma', 'native'],
-  server: ['.', 'connection', 'handshake', 'rdma', 'native'],
+  server: ['.', 'admission', 'connection', 'handshake', 'rdma', 'native'],
   client: ['.', 'connection', 'handshake', 'rdma', 'native'],
-  connection: ['.', 'rdma', 'native'],
+  connection: ['.', 'admission', 'rdma', 'native'],
+  admission: ['.'],
   handshake: ['.', 'rdma', 'native'],
   rdma: ['.', 'native'],
   native: ['.'],

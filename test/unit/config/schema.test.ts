@@ -24,6 +24,7 @@ describe('serveConfig', () => {
       port: 4791,
       maxConnections: 2000,
       maxRequestsPerConnection: 100,
+      queueSize: 1000,
       maxPayloadBytes: 67_108_864,
       regionBytes: 8192,
       requestTimeoutMs: 5000,

@@ -2,12 +2,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  ERROR_HAS_RETRY_AFTER,
   HEADER_BYTES,
   MessageType,
   OFFER_BYTES,
   OFFER_IS_RESPONSE,
   decodeOffer,
   emptyHeader,
+  encodeErrorBody,
   encodeOffer,
   readHeader,
   writeCredits,
@@ -68,6 +70,7 @@ describe('readHeader', () => {
     ['the reserved type', 7, 0, 0, HEADER_BYTES],
     ['a type past the last', 10, 0, 0, HEADER_BYTES],
     ['a flag of a request', MessageType.request, 1, 0, HEADER_BYTES],
+    ['an unknown flag of an error', MessageType.error, 2, 0, HEADER_BYTES],
     ['an unknown flag of an offer', MessageType.rendezvous, 2, 0, HEADER_BYTES],
     ['one byte too many', MessageType.request, 0, 1, HEADER_BYTES],
     ['a length of 4 GiB', MessageType.request, 0, 0xffff_ffff, HEADER_BYTES],
@@ -81,6 +84,22 @@ describe('readHeader', () => {
     const view = new DataView(new ArrayBuffer(HEADER_BYTES));
     writeHeader(view, 0, MessageType.rendezvous, OFFER_IS_RESPONSE, 1, 0, 0);
     expect(readHeader(view, 0, HEADER_BYTES, emptyHeader())).toBeUndefined();
+  });
+});
+
+describe('encodeErrorBody', () => {
+  it('puts the wait before the text, under a flag that is accepted', () => {
+    const body = encodeErrorBody('full', 0x0403_0201, 100) ?? [];
+    expect([...body]).toEqual([1, 2, 3, 4, ...Buffer.from('full')]);
+    const view = new DataView(new ArrayBuffer(HEADER_BYTES));
+    writeHeader(view, 0, MessageType.error, ERROR_HAS_RETRY_AFTER, 1, 0, 4);
+    expect(readHeader(view, 0, HEADER_BYTES, emptyHeader())).toBeUndefined();
+  });
+
+  it('is the text alone without a wait, nothing without either, and never too long', () => {
+    expect(Buffer.from(encodeErrorBody('full', undefined, 3) ?? []).toString()).toBe('ful');
+    expect(encodeErrorBody('', undefined, 100)).toBeUndefined();
+    expect(encodeErrorBody('full', 7, 6)).toHaveLength(6);
   });
 });
 

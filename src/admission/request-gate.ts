@@ -1,0 +1,90 @@
+// Which requests a server takes: so many pending over all its connections, and who is told to come
+// back later, when and why.
+import { DrainRate } from './drain-rate.js';
+
+/** Why a request was refused. */
+export const requestRefusalReasons = ['connectionLimit', 'queueFull'] as const;
+export type RequestRefusalReason = (typeof requestRefusalReasons)[number];
+
+export interface RequestRefusal {
+  readonly reason: RequestRefusalReason;
+  /** What the client is told. */
+  readonly text: string;
+  readonly retryAfterMs: number;
+}
+
+export interface RequestGateStats {
+  /** Requests taken and not answered, and how many there may be. */
+  readonly pending: number;
+  readonly queueSize: number;
+  /** Requests answered, of those that were taken, in the last second. */
+  readonly finishedPerSecond: number;
+  readonly refused: Readonly<Record<RequestRefusalReason, number>>;
+}
+
+/** Times are of `performance.now()`. */
+export class RequestGate {
+  readonly #finished = new DrainRate();
+  readonly #refused: Record<RequestRefusalReason, number> = { connectionLimit: 0, queueFull: 0 };
+  #queueSize: number;
+  #pending = 0;
+
+  constructor(queueSize: number) {
+    this.#queueSize = queueSize;
+  }
+
+  get pending(): number {
+    return this.#pending;
+  }
+
+  get queueSize(): number {
+    return this.#queueSize;
+  }
+
+  /** Counts for what comes from now on; what is pending stays. */
+  set queueSize(value: number) {
+    this.#queueSize = value;
+  }
+
+  /** Takes a request, for which `leave` follows, or says why not. */
+  enter(nowMs: number): RequestRefusal | undefined {
+    if (this.#pending >= this.#queueSize) {
+      const text = `${this.#pending} requests of all clients are pending (queueSize)`;
+      return this.#refuse('queueFull', text, this.#pending, nowMs);
+    }
+    this.#pending++;
+    return undefined;
+  }
+
+  /** A taken request is answered, or its connection is gone. */
+  leave(nowMs: number): void {
+    this.#pending--;
+    this.#finished.note(nowMs);
+  }
+
+  /** Refuses a request of a connection that has `own` already, which is all it may have. */
+  refuseExcess(own: number, nowMs: number): RequestRefusal {
+    const text = `${own} requests of this connection are in work (maxRequestsPerConnection)`;
+    return this.#refuse('connectionLimit', text, this.#pending, nowMs);
+  }
+
+  stats(nowMs: number): RequestGateStats {
+    return {
+      pending: this.#pending,
+      queueSize: this.#queueSize,
+      finishedPerSecond: this.#finished.perSecond(nowMs),
+      refused: { ...this.#refused },
+    };
+  }
+
+  // All that is pending now is ahead of whoever comes back.
+  #refuse(
+    reason: RequestRefusalReason,
+    text: string,
+    ahead: number,
+    nowMs: number,
+  ): RequestRefusal {
+    this.#refused[reason]++;
+    return { reason, text, retryAfterMs: this.#finished.msUntil(ahead, nowMs) };
+  }
+}
