@@ -55,13 +55,16 @@ const payload = new Uint8Array(10);
 const pending = (): number => server.stats().requestQueue.pending;
 const refusals = (): number => server.stats().requestQueue.refused.queueFull;
 
-/** Takes every place; the promises never reject. */
-async function fill(client: Connection, signal?: AbortSignal): Promise<Promise<unknown>[]> {
+/** Takes every place; what becomes of the requests is in `ends`, which never rejects. */
+async function fill(
+  client: Connection,
+  signal?: AbortSignal,
+): Promise<{ readonly ends: Promise<unknown[]> }> {
   const requests = Array.from({ length: QUEUE_SIZE }, () =>
     client.request(payload, { method: Method.wait, signal }).catch((error: unknown) => error),
   );
   await expect.poll(() => pending()).toBe(QUEUE_SIZE);
-  return requests;
+  return { ends: Promise.all(requests) };
 }
 
 async function refusalOf(client: Connection): Promise<VerbenaError> {
@@ -105,7 +108,7 @@ async function rawClient(): Promise<{
 describe('requests beyond queueSize', () => {
   it('are refused with a code, the reason and a time, and taken once there is room', async () => {
     const before = refusals();
-    const held = await fill(holder);
+    const { ends } = await fill(holder);
     const refusal = await refusalOf(other);
     expect(refusal.code).toBe('ERR_VERBENA_RESOURCE_EXHAUSTED');
     expect(refusal.message).toContain('queueSize');
@@ -113,12 +116,12 @@ describe('requests beyond queueSize', () => {
     expect(refusals()).toBe(before + 1);
     expect(pending()).toBe(QUEUE_SIZE);
     finish();
-    expect(await Promise.all(held)).toEqual(held.map(() => payload));
+    expect(await ends).toEqual(Array.from({ length: QUEUE_SIZE }, () => payload));
     expect(await other.request(payload)).toEqual(payload);
   });
 
   it('are refused when large, too, and the offer is given back', async () => {
-    void (await fill(holder));
+    await fill(holder);
     const large = await other.request(new Uint8Array(100_000)).catch((error: unknown) => error);
     expect(large).toMatchObject({ code: 'ERR_VERBENA_RESOURCE_EXHAUSTED' });
     finish();
@@ -126,7 +129,7 @@ describe('requests beyond queueSize', () => {
   });
 
   it('are refused in words alone for a client that does not read the time', async () => {
-    void (await fill(holder));
+    await fill(holder);
     const { raw, firstError, leave } = await rawClient();
     raw.endpoint.send(MessageType.request, 0, 1, Method.echo, payload);
     expect(await firstError).toEqual({
@@ -152,9 +155,9 @@ describe('the place of a request comes back', () => {
 
   it('when the client cancels', async () => {
     const stop = new AbortController();
-    const held = await fill(holder, stop.signal);
+    const { ends } = await fill(holder, stop.signal);
     stop.abort();
-    await Promise.all(held);
+    await ends;
     await expect.poll(() => pending()).toBe(0);
     expect(await other.request(payload)).toEqual(payload);
   });
