@@ -87,12 +87,13 @@ describe('latencies', () => {
     await using server = await startServer({ handler });
     const { latencyUs, operations } = await measure(
       server,
-      ...['--rate', '100', '--depth', '16', '--duration', '0.8'],
+      ...['--rate', '100', '--depth', '16', '--count', '80'],
     );
     expect(operations).toBe(80);
     expect(latencyUs.p50).toBeGreaterThanOrEqual(at(0.5) * exactness);
-    // Twice is far more than the way there and back takes, however busy the machine is.
-    expect(latencyUs.p50).toBeLessThan(2 * at(0.5));
+    // On a busy machine any of them may be late, but not all.
+    expect(latencyUs.min).toBeGreaterThanOrEqual(at(0) * exactness);
+    expect(latencyUs.min).toBeLessThan(2 * at(0.5));
   });
 
   it('of an open loop show a stall to all whose time came meanwhile', async () => {
@@ -112,7 +113,7 @@ describe('latencies', () => {
     const rate = 250;
     const { latencyUs, operations } = await measure(
       server,
-      ...['--rate', String(rate), '--duration', '1.6'],
+      ...['--rate', String(rate), '--count', '400'],
     );
     expect(operations).toBe(400);
     expect(stallsMs.length).toBeGreaterThanOrEqual(1);
@@ -223,23 +224,23 @@ describe('a series', () => {
       join(folder, `rates.${name}`),
     );
     const { stdout } = await bench(server.address().port, [
-      ...['--rate-steps', '100..200', '--duration', '0.3', '--depth', '16'],
+      ...['--rate-steps', '100..200', '--count', '40', '--depth', '16'],
       ...['--csv', csv ?? '', '--hdr', hdr ?? '', '--html', html ?? ''],
     ]).succeeded();
     const series = JSON.parse(stdout) as SeriesResult;
     expect(series).toMatchObject({ series: 'rate', complete: true });
     expect(series.points.map(({ load, operations }) => [load.rate, operations])).toEqual([
-      [100, 30],
-      [200, 60],
+      [100, 40],
+      [200, 40],
     ]);
     const [names = '', ...rows] = readFileSync(csv ?? '', 'utf8')
       .trim()
       .split('\n');
     const column = names.split(',').indexOf('operations');
-    expect(rows.map((row) => row.split(',')[column])).toEqual(['30', '60']);
+    expect(rows.map((row) => row.split(',')[column])).toEqual(['40', '40']);
     const log = readFileSync(hdr ?? '', 'utf8');
     const counts = ['100/s', '200/s'].map((tag) => countIn(log, tag));
-    expect(counts).toEqual([30, 60]);
+    expect(counts).toEqual([40, 40]);
     expect(readFileSync(html ?? '', 'utf8')).toMatch(/verbena bench .* --rate-steps 100\.\.200/);
     writeFileSync(json ?? '', stdout);
     const compared = await verbena(['bench', 'compare', json ?? '', json ?? '']).succeeded();
