@@ -272,7 +272,8 @@ export class ClientConnection
     await this.#undo.run();
   }
 
-  queuePairState(): string | undefined {
+  // eslint-disable-next-line @typescript-eslint/require-await -- a server may have to ask a worker
+  async queuePairState(): Promise<string | undefined> {
     return this.#endpoint.qp.state();
   }
 

@@ -57,7 +57,13 @@ export class ControlChannel {
   /** Sends a message; returns its raw body. After the end it goes nowhere. */
   send(message: ControlMessage): Buffer {
     const body = encodeMessage(message);
-    if (this.#ended) return body;
+    this.sendBody(body);
+    return body;
+  }
+
+  /** Like `send`, for a message that is encoded already. */
+  sendBody(body: Uint8Array): void {
+    if (this.#ended) return;
     this.socket.write(encodeFrame(body));
     if (this.socket.writableLength > MAX_UNSENT_BYTES) {
       this.#fail(
@@ -67,7 +73,6 @@ export class ControlChannel {
         ),
       );
     }
-    return body;
   }
 
   /**

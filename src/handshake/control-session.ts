@@ -25,7 +25,7 @@ export interface SessionHooks {
    */
   teardown(error: VerbenaError): Promise<void>;
   /** The state that the device reports for the queue pair. */
-  queuePairState(): string | undefined;
+  queuePairState(): Promise<string | undefined>;
   /** The server wants this client to finish and leave within `timeoutMs`. */
   onDrain(timeoutMs: number): void;
 }
@@ -117,7 +117,7 @@ export class ControlSession implements ControlListener {
     if (this.#isEnded() || this.#failure !== undefined) return;
     this.#phase = 'closing';
     this.#failure = error;
-    this.#sendQpError(error);
+    void this.#sendQpError(error);
     this.#setTimer(PEER_VIEW_MS, () =>
       this.#endFailed(`; the peer did not say within ${PEER_VIEW_MS} ms what it saw`),
     );
@@ -142,7 +142,7 @@ export class ControlSession implements ControlListener {
         this.#leave(closedByPeer(), false);
         return;
       case 'qp-error':
-        this.#onQpError(message);
+        void this.#onQpError(message);
         return;
       case 'reject':
         this.#channel.destroy();
@@ -216,7 +216,7 @@ export class ControlSession implements ControlListener {
     clearTimeout(this.#closeTimer);
   }
 
-  #onQpError(view: QpErrorMessage): void {
+  async #onQpError(view: QpErrorMessage): Promise<void> {
     if (this.#failure !== undefined) {
       this.#endFailed(explainFailure(this.#failure.wcStatus, view));
       return;
@@ -226,15 +226,15 @@ export class ControlSession implements ControlListener {
       `the peer's queue pair failed (${describeView(view)}): ${view.message}`,
       { wcStatus: view.status },
     );
-    this.#sendQpError(error);
+    await this.#sendQpError(error);
     this.#channel.end();
     this.#finish(error);
   }
 
-  #sendQpError(error: VerbenaError): void {
+  async #sendQpError(error: VerbenaError): Promise<void> {
     if (this.#qpErrorSent) return;
     this.#qpErrorSent = true;
-    const state = this.#hooks.queuePairState();
+    const state = await this.#hooks.queuePairState();
     const own = error.code !== 'ERR_VERBENA_PEER_QP_ERROR' ? error.wcStatus : undefined;
     this.#channel.send({
       type: 'qp-error',

@@ -6,8 +6,8 @@ import { limits } from '../handshake/messages.js';
 import { Access } from '../native/addon.js';
 import { acquireDevice, type Device, type DeviceOptions } from '../rdma/device.js';
 import { LOCAL_ACCESS, REGION_ACCESS, type QueuePair } from '../rdma/queue-pair.js';
+import { SERVER_QP_ACCESS } from '../workers/session-resources.js';
 import { defaultSession } from './options.js';
-import { SERVER_QP_ACCESS } from './session-resources.js';
 
 const CQ_DEPTH = 64;
 const PAGE_BYTES = 4096;

@@ -1,9 +1,7 @@
 // What newcomers are told while the server takes none.
 import { VerbenaError } from '../errors.js';
+import { RETRY_AFTER_MS } from '../workers/device-refusal.js';
 import type { ServerState } from './views.js';
-
-/** When a refused client may try again. */
-export const RETRY_AFTER_MS = 1000;
 
 /** What clients are told while the server stops. */
 export function drainingError(): VerbenaError {

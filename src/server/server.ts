@@ -15,6 +15,7 @@ import { gidText, type GidChoice, type PortChoice } from '../rdma/addressing.js'
 import type { DeviceCounters } from '../rdma/device-counters.js';
 import { acquireDevice, type Device, type DeviceEvent, type DeviceLease } from '../rdma/device.js';
 import { readSystemLimits } from '../rdma/system-limits.js';
+import { LocalSessionData, type SessionDataHost } from '../workers/local-session-data.js';
 import { capacityOf, type Capacity } from './capacity.js';
 import { Listener, type PendingSocket } from './listener.js';
 import { resolveServerOptions, type ResolvedServerOptions, type ServerOptions } from './options.js';
@@ -105,6 +106,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
   readonly capacity: Capacity;
   readonly #options: ResolvedServerOptions;
   readonly #host: SessionHost;
+  readonly #dataHost: SessionDataHost<Session>;
   readonly #stopWatching: () => void;
   readonly #gid: GidChoice;
   readonly #listener: Listener;
@@ -135,6 +137,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
     const port = lease.device.choosePort(options.devicePort);
     // Fails now rather than at the first client, when there is no address at all.
     this.#gid = lease.device.chooseGid(port.port, { index: options.gidIndex });
+    this.#dataHost = this.#makeDataHost(port);
     this.#host = this.#makeHost(port, new PsnSet(psnSource));
     this.#stopWatching = lease.device.watch((event) => this.#onDeviceEvent(event));
     this.#listener = new Listener({
@@ -215,7 +218,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
 
   stats(): ServerStats {
     const { registry } = this.#device;
-    const { traffic, requestDurations, gate } = this.#host;
+    const { traffic, requestDurations, gate } = this.#dataHost;
     return {
       state: this.#state,
       connections: this.#sessions.size,
@@ -299,17 +302,27 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
     if (failure !== undefined) throw failure;
   }
 
-  #makeHost(port: PortChoice, psns: PsnSet): SessionHost {
+  #makeDataHost(port: PortChoice): SessionDataHost<Session> {
     return {
       ownerPrefix: `server-${++serversMade}`,
       device: this.#device,
       port,
       options: this.#options,
-      slots: new SlotMap(this.capacity.clients),
-      psns,
+      handler: this.#options.handler,
       traffic: newTrafficStats(),
       requestDurations: new DurationHistogram(),
       gate: new RequestGate(this.#options.queueSize),
+    };
+  }
+
+  #makeHost(port: PortChoice, psns: PsnSet): SessionHost {
+    return {
+      device: this.#device,
+      port,
+      options: this.#options,
+      slots: new SlotMap(this.capacity.clients),
+      psns,
+      place: (session) => new LocalSessionData<Session>(this.#dataHost, session, session),
       refusal: () => refusalIn(this.#state, this.#device.name),
       onQueuePairFailed: ({ wcStatus, code }) =>
         increment(this.#queuePairFailures, wcStatus ?? code),

@@ -1,37 +1,22 @@
 // One client on the server: its set-up step by step, its life, and the undoing of every step
-// whatever ends it.
+// whatever ends it. Its queue pair and its requests are its data half's; see `SessionData`.
 import { EventEmitter } from 'node:events';
 import type { PeerCertificate, TLSSocket } from 'node:tls';
-import type { RequestGate } from '../admission/request-gate.js';
-import type { DurationHistogram } from '../connection/duration-histogram.js';
-import type { EndpointUser } from '../connection/endpoint.js';
-import { MessageType, type MessageHeader } from '../connection/header.js';
-import { Responder } from '../connection/responder.js';
 import { UndoStack } from '../connection/undo-stack.js';
-import { within } from '../connection/within.js';
 import { VerbenaError, toVerbenaError } from '../errors.js';
 import { ControlChannel, type ControlListener } from '../handshake/control-channel.js';
 import { ControlSession, type SessionHooks } from '../handshake/control-session.js';
-import type { ControlMessage, Hello, Welcome } from '../handshake/messages.js';
-import { exportProofKey, makeProof, proofMatches } from '../handshake/proof.js';
+import type { ControlMessage, Hello, Ready } from '../handshake/messages.js';
+import { exportProofKey } from '../handshake/proof.js';
+import type { PsnSet } from '../handshake/psn.js';
 import { checkAlpn } from '../handshake/tls.js';
 import type { OwnerNode } from '../rdma/registry.js';
-import { RETRY_AFTER_MS, drainingError } from './refusal.js';
-import {
-  familiesOf,
-  openSessionResources,
-  type ServerResources,
-  type SessionResources,
-} from './session-resources.js';
-
-/** Native refusals that mean "not now" rather than "never". */
-const exhaustion: ReadonlySet<unknown> = new Set([
-  'ENOMEM',
-  'EAGAIN',
-  'EMFILE',
-  'ENFILE',
-  'ENOSPC',
-]);
+import { RETRY_AFTER_MS } from '../workers/device-refusal.js';
+import type { Opened, SessionControl, SessionData } from '../workers/session-data.js';
+import { familiesOf, type SessionPort } from '../workers/session-resources.js';
+import type { ResolvedServerOptions } from './options.js';
+import { drainingError } from './refusal.js';
+import type { SlotMap } from './slot-map.js';
 
 export interface SessionEvents {
   /**
@@ -79,11 +64,14 @@ export interface Session extends EventEmitter<SessionEvents> {
 }
 
 /** What a session needs of its server. */
-export interface SessionHost extends ServerResources<ServerSession> {
+export interface SessionHost extends SessionPort {
+  readonly options: ResolvedServerOptions;
+  readonly slots: SlotMap<ServerSession>;
+  readonly psns: PsnSet;
   /** What newcomers are told; undefined when they are welcome. */
   refusal(): VerbenaError | undefined;
-  readonly requestDurations: DurationHistogram;
-  readonly gate: RequestGate;
+  /** Finds a place for the data half of a session; throws when there is none. */
+  place(session: ServerSession, hello: Hello): SessionData;
   /** A queue pair broke, during the set-up or later. */
   onQueuePairFailed(error: VerbenaError): void;
   onSessionReady(session: ServerSession): void;
@@ -95,22 +83,16 @@ export interface SessionHost extends ServerResources<ServerSession> {
 
 /** What the set-up has agreed on. */
 interface Agreement {
+  readonly id: number;
   readonly name: string;
+  readonly localPsn: number;
   readonly remotePsn: number;
-  readonly resources: SessionResources;
-}
-
-/** What is forgotten once the session is ready: the messages, and as the proofs cover them. */
-interface Exchange {
-  readonly hello: Hello;
-  readonly helloRaw: Uint8Array;
-  readonly welcome: Welcome;
-  readonly welcomeRaw: Uint8Array;
+  readonly data: SessionData;
 }
 
 export class ServerSession
   extends EventEmitter<SessionEvents>
-  implements Session, ControlListener, EndpointUser, SessionHooks
+  implements Session, ControlListener, SessionControl, SessionHooks
 {
   readonly remoteAddress: string;
   readonly #host: SessionHost;
@@ -122,8 +104,7 @@ export class ServerSession
   #isSetupOver = false;
   #connectedAtMs = 0;
   #agreement: Agreement | undefined;
-  #exchange: Exchange | undefined;
-  #responder: Responder<Session> | undefined;
+  #opened: Opened | undefined;
   #control: ControlSession | undefined;
 
   /** `onSetupOver` is called once, when the session is ready or has failed. */
@@ -148,7 +129,7 @@ export class ServerSession
   }
 
   get id(): number {
-    return this.#agreement?.resources.id ?? 0;
+    return this.#agreement?.id ?? 0;
   }
 
   get name(): string {
@@ -156,7 +137,7 @@ export class ServerSession
   }
 
   get localPsn(): number {
-    return this.#agreement?.resources.localPsn ?? 0;
+    return this.#agreement?.localPsn ?? 0;
   }
 
   get remotePsn(): number {
@@ -164,20 +145,20 @@ export class ServerSession
   }
 
   get qpn(): number {
-    return this.#agreement?.resources.endpoint.qp.qpn ?? 0;
+    return this.#opened?.qpn ?? 0;
   }
 
   /** Of its native objects in the registry. */
   get owner(): string {
-    return this.#agreement?.resources.endpoint.qp.owner ?? '';
+    return this.#opened?.owner ?? '';
   }
 
   get requestsAnswered(): number {
-    return this.#responder?.answered ?? 0;
+    return this.#agreement?.data.requestsAnswered ?? 0;
   }
 
   get requestTimeMs(): number {
-    return this.#responder?.answeredMs ?? 0;
+    return this.#agreement?.data.requestTimeMs ?? 0;
   }
 
   get connectedAtMs(): number {
@@ -193,13 +174,11 @@ export class ServerSession
   }
 
   get requestsInWork(): number {
-    return this.#responder?.open ?? 0;
+    return this.#agreement?.data.requestsInWork ?? 0;
   }
 
   get region(): Uint8Array {
-    const { region, endpoint } = this.#agreement?.resources ?? {};
-    if (region === undefined || endpoint === undefined) return new Uint8Array(0);
-    return endpoint.qp.exposeToUser(region);
+    return this.#agreement?.data.region ?? new Uint8Array(0);
   }
 
   resources(): OwnerNode {
@@ -213,8 +192,7 @@ export class ServerSession
 
   /** Like `close`, but gives requests in work up. */
   async closeNow(reason: VerbenaError): Promise<void> {
-    this.#responder?.refuseNew();
-    this.#responder?.abortAll(reason);
+    this.#agreement?.data.giveUp(reason);
     if (this.#control !== undefined) await this.#control.close(reason.message);
     else await this.abort(reason);
   }
@@ -223,7 +201,7 @@ export class ServerSession
   async abort(reason: VerbenaError): Promise<void> {
     if (this.#control === undefined) this.failSetup(reason);
     else this.#control.abort(reason);
-    await this.#undo.run();
+    await this.#release(reason);
   }
 
   sendDrain(timeoutMs: number): void {
@@ -254,14 +232,14 @@ export class ServerSession
     try {
       this.#onHello(message, raw);
     } catch (error) {
-      this.failSetup(toRefusal(error));
+      this.failSetup(toVerbenaError(error, 'ERR_VERBENA_INTERNAL'));
     }
   }
 
   onControlEnd(error: VerbenaError): void {
     if (this.#isSetupOver) return;
     this.#setupIsOver(false);
-    void this.#undo.run().then((failures) => this.#host.onSetupFailed(this, error, failures));
+    void this.#release(error).then((failures) => this.#host.onSetupFailed(this, error, failures));
   }
 
   #checkWelcome(): void {
@@ -272,107 +250,77 @@ export class ServerSession
   #onHello(hello: Hello, helloRaw: Buffer): void {
     this.#checkWelcome();
     this.#channel.allowLargeFrames();
-    const { resources, welcome } = openSessionResources(this.#host, this, this, hello, this.#undo);
-    const welcomeRaw = this.#channel.send(welcome);
-    this.#agreement = { name: hello.name, remotePsn: hello.endpoint.psn, resources };
-    this.#exchange = { hello, helloRaw, welcome, welcomeRaw };
+    const { slots, psns } = this.#host;
+    const id = this.#takeSlot(slots);
+    psns.claim(hello.endpoint.psn);
+    this.#undo.add(() => psns.free(hello.endpoint.psn));
+    const localPsn = psns.draw();
+    this.#undo.add(() => psns.free(localPsn));
+    const proofKey = exportProofKey(this.#socket);
+    const data = this.#host.place(this, hello);
+    this.#agreement = { id, name: hello.name, localPsn, remotePsn: hello.endpoint.psn, data };
+    void data.open({ id, localPsn, hello, helloRaw, proofKey }).then(
+      (opened) => this.#onOpened(opened),
+      (error: unknown) => this.failSetup(toVerbenaError(error, 'ERR_VERBENA_INTERNAL')),
+    );
   }
 
-  // EndpointUser: what arrives through RDMA.
-
-  onMessage(header: MessageHeader, at: number): void {
-    const responder = this.#responder;
-    if (responder === undefined) {
-      this.#onProof(header, at);
-      return;
+  #takeSlot(slots: SlotMap<ServerSession>): number {
+    const id = slots.take(this);
+    if (id === undefined) {
+      throw new VerbenaError(
+        'ERR_VERBENA_RESOURCE_EXHAUSTED',
+        `all ${slots.capacity} connections of the server are taken`,
+        { retryAfterMs: RETRY_AFTER_MS },
+      );
     }
-    switch (header.type) {
-      case MessageType.request:
-        responder.onRequest(header, at);
-        return;
-      case MessageType.cancel:
-        responder.onCancel(header);
-        return;
-      case MessageType.rendezvous:
-        responder.onOffer(header, at);
-        return;
-      case MessageType.rendezvousDone:
-        responder.onOfferDone(header);
-        return;
-      default:
-        this.#agreement?.resources.endpoint.failProtocol(
-          `a client sent a message of type ${header.type}`,
-        );
-    }
+    this.#undo.add(() => slots.free(id));
+    return id;
   }
 
-  onImmediate(value: number, byteLength: number): void {
-    this.emit('immediate', value, byteLength);
+  #onOpened(opened: Opened): void {
+    if (this.#isSetupOver) return;
+    this.#opened = opened;
+    this.#channel.sendBody(opened.welcomeRaw);
   }
 
-  onWritable(): void {
-    // Responses wait in the send queue itself; nothing waits here.
+  /** Frees everything, the data half first; resolves with what failed. Idempotent. */
+  async #release(reason: VerbenaError): Promise<unknown[]> {
+    const failures = (await this.#agreement?.data.close(reason)) ?? [];
+    return [...failures, ...(await this.#undo.run())];
   }
 
-  onFailure(error: VerbenaError): void {
+  // SessionControl: what the data half tells.
+
+  onProven(region: Ready['region']): void {
+    if (this.#isSetupOver) return;
+    const { options } = this.#host;
+    this.#setupIsOver(true);
+    this.#control = new ControlSession(this.#channel, this, options);
+    void this.#control.ended.then(async (reason) => {
+      this.#host.onSessionEnded(this, reason, await this.#release(reason));
+    });
+    this.#channel.send({ type: 'ready', ...(region === undefined ? {} : { region }) });
+    this.#host.onSessionReady(this);
+  }
+
+  onUnproven(error: VerbenaError): void {
+    this.failSetup(error);
+  }
+
+  onQueuePairFailed(error: VerbenaError): void {
     this.#host.onQueuePairFailed(error);
     if (this.#control === undefined) this.failSetup(error);
     else if (error.code === 'ERR_VERBENA_OVERUSE') this.#control.expel(error);
     else this.#control.queuePairFailed(error);
   }
 
-  #onProof(header: MessageHeader, at: number): void {
-    const resources = this.#agreement?.resources;
-    const exchange = this.#exchange;
-    if (resources === undefined || exchange === undefined || this.#isSetupOver) return;
-    const { helloRaw, welcomeRaw } = exchange;
-    const { endpoint } = resources;
-    const key = exportProofKey(this.#socket);
-    const expected = makeProof(key, 'client', helloRaw, welcomeRaw);
-    const received = endpoint.bytes.subarray(at, at + header.length);
-    if (header.type !== MessageType.proof || !proofMatches(expected, received)) {
-      this.failSetup(
-        new VerbenaError(
-          'ERR_VERBENA_PROOF_MISMATCH',
-          'the queue pair does not belong to this TLS session',
-        ),
-      );
-      return;
-    }
-    endpoint.send(MessageType.proof, 0, 0, 0, makeProof(key, 'server', helloRaw, welcomeRaw));
-    this.#becomeReady(resources, exchange);
-    this.#exchange = undefined;
+  onHandlerError(error: unknown): void {
+    this.#host.onHandlerError(this, error);
   }
 
-  #becomeReady({ endpoint, region }: SessionResources, { hello, welcome }: Exchange): void {
-    const { options } = this.#host;
-    this.#responder = new Responder<Session>({
-      endpoint,
-      session: this,
-      handler: options.handler,
-      maxRequests: welcome.maxRequests,
-      gate: this.#host.gate,
-      tellsRetryAfter: hello.readsRetryAfter === true,
-      timeoutMs: options.requestTimeoutMs,
-      maxPayloadBytes: options.maxPayloadBytes,
-      maxResponseBytes: hello.maxPayloadBytes,
-      rendezvousTimeoutMs: options.rendezvousTimeoutMs,
-      durations: this.#host.requestDurations,
-      onHandlerError: (error) => this.#host.onHandlerError(this, error),
-    });
-    this.#setupIsOver(true);
-    this.#control = new ControlSession(this.#channel, this, {
-      keepaliveSec: welcome.keepaliveSec,
-      closeTimeoutMs: options.closeTimeoutMs,
-    });
-    void this.#control.ended.then(async (reason) => {
-      this.#host.onSessionEnded(this, reason, await this.#undo.run());
-    });
-    this.#channel.send({
-      type: 'ready',
-      ...(region === undefined ? {} : { region: { rkey: region.rkey, length: region.length } }),
-    });
-    this.#host.onSessionReady(this);
+  onImmediate(value: number, byteLength: number): void {
+    this.emit('immediate', value, byteLength);
   }
 
   #setupIsOver(isReady: boolean): void {
@@ -384,40 +332,18 @@ export class ServerSession
   // SessionHooks: the life after the set-up.
 
   async quiesce(byPeer: boolean): Promise<void> {
-    const responder = this.#responder;
-    if (responder === undefined) return;
-    responder.refuseNew();
-    if (!byPeer) await within(responder.finished(), this.#host.options.closeTimeoutMs);
-    responder.abortAll(drainingError());
+    await this.#agreement?.data.quiesce(byPeer, drainingError());
   }
 
   async teardown(error: VerbenaError): Promise<void> {
-    this.#responder?.shutdown(error);
-    await this.#undo.run();
+    await this.#release(error);
   }
 
-  queuePairState(): string | undefined {
-    return this.#agreement?.resources.endpoint.qp.state();
+  async queuePairState(): Promise<string | undefined> {
+    return this.#agreement?.data.queuePairState();
   }
 
   onDrain(): void {
     throw new VerbenaError('ERR_VERBENA_UNEXPECTED_MESSAGE', 'only a server drains');
   }
-}
-
-/** What the client is told: device refusals are exhaustion, everything unforeseen is internal. */
-function toRefusal(thrown: unknown): VerbenaError {
-  const error = toVerbenaError(thrown, 'ERR_VERBENA_INTERNAL');
-  const isExhausted =
-    exhaustion.has(errnoNameOf(thrown)) || exhaustion.has(errnoNameOf(error.cause));
-  if (error.code !== 'ERR_VERBENA_NO_MEMORY' && !isExhausted) return error;
-  return new VerbenaError(
-    'ERR_VERBENA_RESOURCE_EXHAUSTED',
-    `the server's device has no room for another client (${error.message})`,
-    { cause: thrown, retryAfterMs: RETRY_AFTER_MS },
-  );
-}
-
-function errnoNameOf(thrown: unknown): unknown {
-  return thrown instanceof Error && 'errnoName' in thrown ? thrown.errnoName : undefined;
 }

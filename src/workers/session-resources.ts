@@ -1,18 +1,14 @@
-// What the server sets aside for one client: slot, packet sequence numbers, queue pair and memory,
-// each with its undoing.
+// What a session has on the device: queue pair, rings and region, each with its undoing, and the
+// welcome that tells the client of them.
 import { Endpoint, openQueuePair, type EndpointUser } from '../connection/endpoint.js';
 import type { TrafficStats } from '../connection/traffic-stats.js';
 import type { UndoStack } from '../connection/undo-stack.js';
 import { VerbenaError } from '../errors.js';
 import type { Hello, Welcome } from '../handshake/messages.js';
-import type { PsnSet } from '../handshake/psn.js';
 import { Access } from '../native/addon.js';
 import { chooseGid, gidFamily, type GidChoice, type PortChoice } from '../rdma/addressing.js';
 import type { Device } from '../rdma/device.js';
 import { REGION_ACCESS, type MemoryRegion } from '../rdma/queue-pair.js';
-import type { ResolvedServerOptions } from './options.js';
-import { RETRY_AFTER_MS } from './refusal.js';
-import type { SlotMap } from './slot-map.js';
 
 /** READ and atomic operations under way per queue pair, each way, at most. */
 const MAX_RD_ATOMIC = 16;
@@ -20,38 +16,46 @@ const MAX_RD_ATOMIC = 16;
 /** Rights that a client has on its queue pair at the server: its region, and reading offers. */
 export const SERVER_QP_ACCESS = Access.remoteWrite | Access.remoteRead | Access.remoteAtomic;
 
-/** What the sessions of one server share. */
-export interface ServerResources<T> {
-  /** Start of the owners' names in the registry. */
-  readonly ownerPrefix: string;
+/** What each client is granted. */
+export interface SessionGrants {
+  readonly slots: number;
+  readonly slotBytes: number;
+  readonly regionBytes: number;
+  readonly maxPayloadBytes: number;
+  readonly maxRequestsPerConnection: number;
+  readonly keepaliveSec: number;
+  readonly gidIndex?: number | undefined;
+}
+
+/** The port that sessions use. */
+export interface SessionPort {
   readonly device: Device;
   readonly port: PortChoice;
-  readonly options: ResolvedServerOptions;
-  readonly slots: SlotMap<T>;
-  readonly psns: PsnSet;
+}
+
+/** What the sessions of one thread share. */
+export interface SessionGround extends SessionPort {
+  /** Start of the owners' names in the registry. */
+  readonly ownerPrefix: string;
+  readonly options: SessionGrants;
   readonly traffic: TrafficStats;
 }
 
-export interface SessionResources {
+/** The client's wishes, and what the server has decided before there is a queue pair. */
+export interface Admission {
   readonly id: number;
   readonly localPsn: number;
+  readonly hello: Hello;
+}
+
+export interface SessionResources {
   readonly endpoint: Endpoint;
   readonly region: MemoryRegion | undefined;
 }
 
-function takeSlot<T>(slots: SlotMap<T>, session: T): number {
-  const id = slots.take(session);
-  if (id !== undefined) return id;
-  throw new VerbenaError(
-    'ERR_VERBENA_RESOURCE_EXHAUSTED',
-    `all ${slots.capacity} connections of the server are taken`,
-    { retryAfterMs: RETRY_AFTER_MS },
-  );
-}
-
 /** The server's GID of the client's family. */
-function chooseGidFor<T>(server: ServerResources<T>, hello: Hello): GidChoice {
-  const { device, port, options } = server;
+function chooseGidFor(ground: SessionGround, hello: Hello): GidChoice {
+  const { device, port, options } = ground;
   const infiniBand = port.attributes.linkLayer === 'InfiniBand';
   const family = infiniBand ? 'ib' : gidFamily(hello.endpoint.gid);
   const table = device.gidTable(port.port);
@@ -64,38 +68,31 @@ function chooseGidFor<T>(server: ServerResources<T>, hello: Hello): GidChoice {
   throw new VerbenaError(
     'ERR_VERBENA_GID_FAMILY_MISMATCH',
     `the server's port has no ${family} address; ` +
-      `it has ${familiesOf(server).join(' and ') || 'none'}`,
+      `it has ${familiesOf(ground).join(' and ') || 'none'}`,
   );
 }
 
 /** Address families that the server's port can be reached with. */
-export function familiesOf<T>({ device, port }: ServerResources<T>): ('ipv4' | 'ipv6' | 'ib')[] {
+export function familiesOf({ device, port }: SessionPort): ('ipv4' | 'ipv6' | 'ib')[] {
   const table = device.gidTable(port.port);
   return (['ipv4', 'ipv6', 'ib'] as const).filter((family) => chooseGid(table, { family }));
 }
 
 /**
- * Sets everything aside, up to a queue pair that is ready to receive and send. `undo` learns of
- * each step; the caller runs it when this throws, and when the session ends.
+ * Makes everything, up to a queue pair that is ready to receive and send. `undo` learns of each
+ * step; the caller runs it when this throws, and when the session ends.
  */
-export function openSessionResources<T>(
-  server: ServerResources<T>,
-  session: T,
+export function openSessionResources(
+  ground: SessionGround,
   user: EndpointUser,
-  hello: Hello,
+  { id, localPsn, hello }: Admission,
   undo: UndoStack,
 ): { readonly resources: SessionResources; readonly welcome: Welcome } {
-  const { device, port, options, slots, psns } = server;
-  const gid = chooseGidFor(server, hello);
-  const id = takeSlot(slots, session);
-  undo.add(() => slots.free(id));
-  psns.claim(hello.endpoint.psn);
-  undo.add(() => psns.free(hello.endpoint.psn));
-  const localPsn = psns.draw();
-  undo.add(() => psns.free(localPsn));
+  const { device, port, options } = ground;
+  const gid = chooseGidFor(ground, hello);
   const grantedSlots = Math.min(hello.slots, options.slots);
   const qp = openQueuePair(device, {
-    owner: `${server.ownerPrefix}/session-${id}`,
+    owner: `${ground.ownerPrefix}/session-${id}`,
     port,
     slots: grantedSlots,
     access: SERVER_QP_ACCESS,
@@ -107,14 +104,14 @@ export function openSessionResources<T>(
       slots: grantedSlots,
       slotBytes: Math.min(hello.slotBytes, options.slotBytes),
       withScratch: false,
-      stats: server.traffic,
+      stats: ground.traffic,
     },
     user,
   );
   undo.add(() => endpoint.stop());
   const regionBytes = Math.min(hello.regionBytes ?? options.regionBytes, options.regionBytes);
   const region = regionBytes > 0 ? endpoint.qp.register(regionBytes, REGION_ACCESS) : undefined;
-  const welcome = makeWelcome(server, hello, { id, localPsn, endpoint, gid });
+  const welcome = makeWelcome(ground, hello, { id, localPsn, endpoint, gid });
   endpoint.connect({
     remote: hello.endpoint,
     localPsn,
@@ -123,7 +120,7 @@ export function openSessionResources<T>(
     maxRdAtomic: Math.min(welcome.endpoint.maxRdAtomic, hello.endpoint.maxDestRdAtomic),
     maxDestRdAtomic: welcome.endpoint.maxDestRdAtomic,
   });
-  return { resources: { id, localPsn, endpoint, region }, welcome };
+  return { resources: { endpoint, region }, welcome };
 }
 
 interface Made {
@@ -133,8 +130,8 @@ interface Made {
   readonly gid: GidChoice;
 }
 
-function makeWelcome<T>(server: ServerResources<T>, hello: Hello, made: Made): Welcome {
-  const { port, options, device } = server;
+function makeWelcome(ground: SessionGround, hello: Hello, made: Made): Welcome {
+  const { port, options, device } = ground;
   const { maxQpInitRdAtomic, maxQpRdAtomic } = device.attributes;
   const ownMtu = port.attributes.activeMtu as Welcome['mtu'];
   return {
