@@ -27,6 +27,7 @@ export type {
   PooledClient,
 } from './client/instance-pool.js';
 export type { ConnectOptions, ReconnectOptions } from './client/options.js';
+export type { RequestPhases } from './connection/request-phases.js';
 export type { RequestOptions } from './connection/requester.js';
 
 export { RequestError, VerbenaError, errorCodes } from './errors.js';

@@ -1,6 +1,7 @@
 // Results for other programs: comma-separated values, and the log format of HdrHistogram.
 import { HistogramLogWriter } from 'hdr-histogram-js';
 import { percentiles } from './histogram.js';
+import { phaseNames } from './phases.js';
 import type { BenchResult } from './result.js';
 import type { Totals } from './tally.js';
 import type { Second } from './timeline.js';
@@ -30,6 +31,10 @@ const columns: readonly Column[] = [
   ['unsent', ({ unsent }) => unsent],
   ['generatorSaturated', ({ generatorSaturated }) => generatorSaturated],
   ['complete', ({ complete }) => complete],
+  ...phaseNames.map((name): Column => [
+    `${name}MeanUs`,
+    ({ phasesUs }) => phasesUs?.[name].mean ?? null,
+  ]),
 ];
 
 function cell(value: Cell): string {

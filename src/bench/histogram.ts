@@ -14,6 +14,7 @@ export interface SparseCounts {
   /** Exact, where the counts know only their buckets. */
   readonly minNs: number;
   readonly maxNs: number;
+  readonly sumNs: number;
   /** Durations beyond the highest; they are counted as the highest. */
   readonly beyond: number;
 }
@@ -58,6 +59,7 @@ export class Latencies {
   readonly #highestNs: number;
   #minNs = Infinity;
   #maxNs = 0;
+  #sumNs = 0;
   #beyond = 0;
 
   constructor(range: HistogramRange) {
@@ -87,6 +89,7 @@ export class Latencies {
     }
     if (exactNs < this.#minNs) this.#minNs = exactNs;
     if (exactNs > this.#maxNs) this.#maxNs = exactNs;
+    this.#sumNs += exactNs;
     this.#histogram.recordValue(ns);
   }
 
@@ -106,24 +109,32 @@ export class Latencies {
       counts: Float64Array.from(counts),
       minNs: this.#minNs,
       maxNs: this.#maxNs,
+      sumNs: this.#sumNs,
       beyond: this.#beyond,
     };
     histogram.reset();
     this.#minNs = Infinity;
     this.#maxNs = 0;
+    this.#sumNs = 0;
     this.#beyond = 0;
     return taken;
   }
 
   /** Adds counts that were taken from a histogram of the same range. */
-  add({ indexes, counts, minNs, maxNs, beyond }: SparseCounts): void {
+  add({ indexes, counts, minNs, maxNs, sumNs, beyond }: SparseCounts): void {
     const histogram = this.#histogram;
     indexes.forEach((index, position) => {
       histogram.recordValueWithCount(histogram.valueFromIndex(index), counts[position] ?? 0);
     });
     this.#minNs = Math.min(this.#minNs, minNs);
     this.#maxNs = Math.max(this.#maxNs, maxNs);
+    this.#sumNs += sumNs;
     this.#beyond += beyond;
+  }
+
+  /** Exact; 0 when there are none. */
+  get meanUs(): number {
+    return this.count === 0 ? 0 : this.#sumNs / this.count / 1000;
   }
 
   /** The latency that a share of all, in percent, did not exceed; 0 when there are none. */

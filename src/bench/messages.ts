@@ -1,5 +1,6 @@
 // What the program, its client processes and their threads tell each other.
 import type { SparseCounts } from './histogram.js';
+import type { PhaseCounts } from './phases.js';
 import type { BenchTarget, Load } from './plan.js';
 
 /** What a thread is started with. */
@@ -34,6 +35,8 @@ export interface Interval {
   readonly warmUpOperations: number;
   readonly warmUpErrors: number;
   readonly latencies: SparseCounts;
+  /** When phases are asked for. */
+  readonly phases?: PhaseCounts | undefined;
 }
 
 /** How a thread spent its time. */

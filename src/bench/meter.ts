@@ -1,6 +1,8 @@
 // What one thread counts of its operations, handed over in intervals.
-import { Latencies, type HistogramRange } from './histogram.js';
+import { Latencies } from './histogram.js';
 import type { Interval } from './messages.js';
+import { PhaseHistograms, type PhaseDurations } from './phases.js';
+import type { Load } from './plan.js';
 
 /** Milliseconds of the system's monotonic clock, which all processes share. */
 export function monotonicMs(): number {
@@ -9,6 +11,7 @@ export function monotonicMs(): number {
 
 export class Meter {
   readonly #latencies: Latencies;
+  readonly #phases: PhaseHistograms | undefined;
   #fromMs = 0;
   #operations = 0;
   #bytes = 0;
@@ -19,8 +22,9 @@ export class Meter {
   #begun = 0;
   #ended = 0;
 
-  constructor(range: HistogramRange) {
-    this.#latencies = new Latencies(range);
+  constructor(load: Load) {
+    this.#latencies = new Latencies(load);
+    if (load.phaseSample !== undefined) this.#phases = new PhaseHistograms(load);
   }
 
   get underWay(): number {
@@ -47,6 +51,10 @@ export class Meter {
     this.#latencies.record(latencyMs);
   }
 
+  onPhases(durations: PhaseDurations): void {
+    this.#phases?.record(durations);
+  }
+
   onFailed(isMeasured: boolean, code: string): void {
     this.#ended += 1;
     if (isMeasured) this.#errors[code] = (this.#errors[code] ?? 0) + 1;
@@ -64,6 +72,7 @@ export class Meter {
       warmUpOperations: this.#warmUpOperations,
       warmUpErrors: this.#warmUpErrors,
       latencies: this.#latencies.take(),
+      phases: this.#phases?.take(),
     };
     this.#fromMs = toMs;
     this.#operations = 0;

@@ -45,6 +45,8 @@ export interface Load {
   readonly rate: number | undefined;
   readonly arrivals: Arrivals;
   readonly verify: boolean;
+  /** One in so many requests is followed through its phases; undefined: none is. */
+  readonly phaseSample: number | undefined;
   readonly timeoutMs: number;
   /** Longest latency that is told from longer ones, and the digits of it that are kept. */
   readonly highestLatencyMs: number;

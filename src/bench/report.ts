@@ -1,9 +1,19 @@
 // The report of a run or a series: one HTML page with everything in it, for light and dark.
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
+import { phaseNames, type PhasesUs } from './phases.js';
 import { describeRange, plural } from './plan.js';
 import type { BenchResult, Figures } from './result.js';
-import { bytesText, latencyColumns, numberText, seriesWarnings, warningsOf } from './table.js';
+import {
+  bytesText,
+  latencyColumns,
+  numberText,
+  phaseRows,
+  phaseShare,
+  phaseTitles,
+  seriesWarnings,
+  warningsOf,
+} from './table.js';
 
 export interface Report {
   readonly points: readonly BenchResult[];
@@ -63,15 +73,52 @@ function figuresOf(result: BenchResult): string {
   ].join('');
 }
 
+function tableOf(titles: readonly string[], rows: readonly (readonly string[])[]): string {
+  const head = titles.map((title) => `<th>${escape(title)}</th>`).join('');
+  const body = rows.map(
+    (cells) => `<tr>${cells.map((cell) => `<td>${escape(cell)}</td>`).join('')}</tr>`,
+  );
+  return `<table><thead><tr>${head}</tr></thead><tbody>${body.join('')}</tbody></table>`;
+}
+
 function table(rows: readonly (readonly [string, Figures])[]): string {
   const titles = ['', 'operations/s', 'errors', ...latencyColumns.map(([title]) => `${title} µs`)];
-  const head = titles.map((title) => `<th>${escape(title)}</th>`).join('');
   const body = rows.map(([name, { operationsPerSecond, errors, latencyUs }]) => {
     const latencies = latencyColumns.map(([, key]) => numberText(latencyUs[key]));
-    const cells = [name, numberText(operationsPerSecond), numberText(errors), ...latencies];
-    return `<tr>${cells.map((cell) => `<td>${escape(cell)}</td>`).join('')}</tr>`;
+    return [name, numberText(operationsPerSecond), numberText(errors), ...latencies];
   });
-  return `<table><thead><tr>${head}</tr></thead><tbody>${body.join('')}</tbody></table>`;
+  return tableOf(titles, body);
+}
+
+/** The mean latency of each run, divided into its phases, on one scale. */
+function phaseBars({ points, labels }: Report): string {
+  const longest = Math.max(...points.map(({ phasesUs }) => phasesUs?.whole.mean ?? 0));
+  const bars = points.map(({ phasesUs }, index) => {
+    if (phasesUs === null) return '';
+    const parts = phaseNames.map((name) => {
+      const width = (100 * phasesUs[name].mean) / (longest || 1);
+      const share = numberText(Math.round(1000 * phaseShare(phasesUs, name)) / 10);
+      const title = `${phaseTitles[name]}: ${numberText(phasesUs[name].mean)} µs, ${share} %`;
+      return `<i class="${name}" style="width:${width}%" title="${escape(title)}"></i>`;
+    });
+    const label = labels[index] ?? 'mean';
+    return `<span>${escape(label)}</span><div class="phases">${parts.join('')}</div>`;
+  });
+  const names = phaseNames.map((name) => `<span class="${name}">${phaseTitles[name]}</span>`);
+  return `<p class="phase-names">${names.join('')}</p><div class="spread">${bars.join('')}</div>`;
+}
+
+function phaseTable(phases: PhasesUs): string {
+  const [titles = [], ...rows] = phaseRows(phases);
+  return tableOf(titles, rows);
+}
+
+function phaseCards(report: Report): string {
+  const [first] = report.points;
+  if (!report.points.some(({ phasesUs }) => phasesUs !== null)) return '';
+  const bars = card('Where the time went', phaseBars(report), 'wide');
+  if (report.points.length > 1 || !first?.phasesUs) return bars;
+  return bars + card('Phases', phaseTable(first.phasesUs), 'wide');
 }
 
 /** Where each thread's latencies lie, on one logarithmic scale. */
@@ -143,6 +190,7 @@ function bodyOf(report: Report): string {
     warnings(report),
     isSeries ? '' : `<section id="figures">${figuresOf(first)}</section>`,
     '<section id="charts"></section>',
+    phaseCards(report),
     isSeries ? '' : card('Spread of the clients', spread(first)),
     card(isSeries ? 'Runs' : 'Clients', table(rows), 'wide'),
     card('Where it ran', fingerprint(report)),

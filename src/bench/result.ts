@@ -4,6 +4,7 @@ import { packageVersion } from '../native/package.js';
 import { saturation } from './effort.js';
 import type { LatencyUs } from './histogram.js';
 import type { Effort } from './messages.js';
+import type { PhasesUs } from './phases.js';
 import { countThreads, type BenchPlan, type Range } from './plan.js';
 import type { ThreadTally, Totals } from './tally.js';
 import type { Second } from './timeline.js';
@@ -39,6 +40,8 @@ export interface BenchResult extends Figures {
   readonly workload: string;
   readonly clients: number;
   readonly threads: number;
+  /** Where the time of sampled operations went; null when that was not asked for. */
+  readonly phasesUs: PhasesUs | null;
   readonly perThread: readonly ThreadResult[];
   readonly generatorSaturated: boolean;
   /** Why, one sentence for each thread that was. */
@@ -65,6 +68,7 @@ export interface BenchResult extends Figures {
     readonly rate: number | null;
     readonly arrivals: string;
     readonly verify: boolean;
+    readonly phaseSample: number | null;
     readonly seed: number;
   };
   readonly server: string;
@@ -122,6 +126,7 @@ function loadOf({ load }: BenchPlan): BenchResult['load'] {
     rate: load.rate ?? null,
     arrivals,
     verify,
+    phaseSample: load.phaseSample ?? null,
     seed,
   };
 }
@@ -156,6 +161,7 @@ export function resultOf(outcome: Outcome): BenchResult {
     operations,
     errors,
     ...rest,
+    phasesUs: totals.phases?.summary() ?? null,
     perThread: threads.map((thread) => ({
       clientId: thread.clientId,
       client: thread.client,

@@ -1,6 +1,7 @@
 // Runs a plan from the start of its client processes to the result; no process outlives it.
 import { ManagedProcess, settlesWithin } from '../processes/managed-process.js';
 import type { FromThread, ThreadOrders, ToClient } from './messages.js';
+import { PhaseHistograms } from './phases.js';
 import { clientIds, countThreads, shareOf, type BenchPlan, type ClientPlan } from './plan.js';
 import { resultOf, type BenchResult } from './result.js';
 import { Totals, ThreadTally } from './tally.js';
@@ -40,8 +41,10 @@ export class BenchRun {
   constructor(plan: BenchPlan, hooks: BenchHooks) {
     this.#plan = plan;
     this.#hooks = hooks;
-    this.#totals = new Totals(plan.load);
-    this.#timeline = new Timeline(plan.load, countThreads(plan), (second, totals) => {
+    const { load } = plan;
+    const phases = load.phaseSample === undefined ? undefined : new PhaseHistograms(load);
+    this.#totals = new Totals(load, phases);
+    this.#timeline = new Timeline(load, countThreads(plan), (second, totals) => {
       hooks.onSecond?.(second, totals);
     });
   }

@@ -1,5 +1,6 @@
 // Results for people: a line for each second, and a table at the end.
 import type { LatencyUs } from './histogram.js';
+import { phaseNames, type PhaseName, type PhasesUs } from './phases.js';
 import { plural } from './plan.js';
 import type { BenchResult, Figures } from './result.js';
 import type { SeriesResult } from './series.js';
@@ -73,9 +74,35 @@ function align(rows: readonly (readonly string[])[]): string[] {
   );
 }
 
+export const phaseTitles: Readonly<Record<PhaseName | 'whole', string>> = {
+  clientQueue: 'queued in the client',
+  wire: 'on the wire',
+  serverQueue: 'queued in the server',
+  handler: 'in the handler',
+  back: 'on the way back',
+  whole: 'all phases',
+};
+
+/** Of the whole, 0 to 1. */
+export function phaseShare(phases: PhasesUs, name: PhaseName | 'whole'): number {
+  return phases.whole.mean === 0 ? 0 : phases[name].mean / phases.whole.mean;
+}
+
+/** A row for each phase, under a row of titles; all cells but the first are numbers. */
+export function phaseRows(phases: PhasesUs): string[][] {
+  const titles = latencyColumns.map(([title]) => title);
+  const rows = ([...phaseNames, 'whole'] as const).map((name) => [
+    phaseTitles[name],
+    numberText(phases[name].mean),
+    `${numberText(Math.round(1000 * phaseShare(phases, name)) / 10)} %`,
+    ...latencyColumns.map(([, key]) => numberText(phases[name][key])),
+  ]);
+  return [[`µs of ${plural(phases.sampled, 'sample')}`, 'mean', 'share', ...titles], ...rows];
+}
+
 /** What a reader must know before believing the figures. */
 export function warningsOf(result: BenchResult): string[] {
-  const { problem, unsent, beyondRange, saturation } = result;
+  const { problem, operations, unsent, beyondRange, saturation } = result;
   const warnings = problem === null ? [] : [`the run is incomplete: ${problem}`];
   if (unsent > 0) {
     warnings.push(
@@ -85,6 +112,12 @@ export function warningsOf(result: BenchResult): string[] {
   }
   if (beyondRange > 0) {
     warnings.push(`${beyondRange} latencies were longer than --highest-latency and count as that`);
+  }
+  if (result.phasesUs?.sampled === 0 && operations > 0) {
+    warnings.push(
+      'no phases were seen: there were too few operations for --phase-sample, or the server does ' +
+        'not know of them',
+    );
   }
   if (saturation.length > 0) {
     const [first = ''] = saturation;
@@ -106,11 +139,13 @@ export function summaryOf(result: BenchResult): string {
     ...(perThread.length > 1 ? perThread.map((each) => row(`client ${each.clientId}`, each)) : []),
     row('all', result),
   ];
+  const phases = result.phasesUs === null ? [] : align(phaseRows(result.phasesUs));
   return [
     `${numberText(operations)} operations and ${errors} errors in ${seconds.toFixed(2)} s on ` +
       `${result.device}: ${throughputText(operationsPerSecond, bytesPerSecond)}`,
     ...(codes.length === 0 ? [] : [`errors: ${codes.join(', ')}`]),
     ...align(rows),
+    ...phases,
     ...warningsOf(result).map((text) => `warning: ${text}`),
   ].join('\n');
 }

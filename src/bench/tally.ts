@@ -1,6 +1,7 @@
 // What is known of the threads of a run, and of all of them together.
 import { Latencies, type HistogramRange } from './histogram.js';
 import type { Interval, ThreadEnd } from './messages.js';
+import type { PhaseHistograms } from './phases.js';
 
 /** Sums of intervals. */
 export class Totals {
@@ -15,12 +16,16 @@ export class Totals {
   fromMs = Infinity;
   toMs = -Infinity;
 
-  constructor(range: HistogramRange) {
+  constructor(
+    range: HistogramRange,
+    readonly phases?: PhaseHistograms,
+  ) {
     this.latencies = new Latencies(range);
   }
 
   add(interval: Interval): void {
     this.latencies.add(interval.latencies);
+    if (interval.phases !== undefined) this.phases?.add(interval.phases);
     this.operations += interval.operations;
     this.bytes += interval.bytes;
     this.warmUpOperations += interval.warmUpOperations;

@@ -7,6 +7,7 @@ import { randomFrom } from '../random.js';
 import { Schedule } from './arrivals.js';
 import type { ThreadOrders } from './messages.js';
 import { Meter } from './meter.js';
+import { PhaseSample } from './phases.js';
 import { Lane, drawFrom, regionFor, type OperationName } from './workload.js';
 
 /** How long operations that are under way may take after the user has had enough. */
@@ -17,6 +18,8 @@ export class ThreadLoad {
   readonly #orders: ThreadOrders;
   readonly #random: () => number;
   readonly #draw: () => OperationName;
+  /** Of its own, so that the other choices of a run are the same with and without samples. */
+  readonly #drawSample: () => number;
   readonly #lanes: Lane[];
   #schedule: Schedule | undefined;
   #measureFromMs = 0;
@@ -37,6 +40,7 @@ export class ThreadLoad {
     this.meter = new Meter(load);
     this.#random = randomFrom(load.seed);
     this.#draw = drawFrom(load.workload, this.#random);
+    this.#drawSample = randomFrom((load.seed + 1) * 7919);
     this.#left = load.count ?? Infinity;
     const { timeoutMs } = load;
     const options = { maxBytes: load.bytes.max, timeoutMs, random: this.#random, openAnother };
@@ -131,16 +135,26 @@ export class ThreadLoad {
     const { min, max } = range;
     const bytes = min === max ? max : min + Math.floor(this.#random() * (max - min + 1));
     const operation = this.#draw();
+    const sample = isMeasured ? this.#sampleOf(operation) : undefined;
     this.meter.onBegun();
     try {
-      const moved = await lane.run(operation, bytes);
-      const latencyMs = performance.now() - sinceMs;
+      const moved = await lane.run(operation, bytes, sample?.take);
+      const endMs = performance.now();
       await lane.conclude(operation, bytes, verify);
-      this.meter.onDone(isMeasured, latencyMs, moved);
+      this.meter.onDone(isMeasured, endMs - sinceMs, moved);
+      const phases = sample?.durations(sinceMs, endMs);
+      if (phases !== undefined) this.meter.onPhases(phases);
     } catch (error) {
       this.meter.onFailed(isMeasured, codeOf(error) ?? 'UNKNOWN');
       // What fails at once must not keep the event loop from everything else.
       await turn();
     }
+  }
+
+  /** Only requests have phases. */
+  #sampleOf(operation: OperationName): PhaseSample | undefined {
+    const { phaseSample } = this.#orders.load;
+    if (phaseSample === undefined || operation !== 'echo') return undefined;
+    return this.#drawSample() * phaseSample < 1 ? new PhaseSample() : undefined;
   }
 }

@@ -1,5 +1,5 @@
 // The operations that a load is made of, each on one connection, and their mix by weight.
-import type { Connection } from '../index.js';
+import type { Connection, RequestOptions } from '../index.js';
 
 export const operationNames = [
   'echo',
@@ -65,11 +65,16 @@ export class Lane {
   }
 
   /** Brings one operation about, and resolves with the bytes of payload that it moved. */
-  async run(operation: OperationName, bytes: number): Promise<number> {
+  async run(
+    operation: OperationName,
+    bytes: number,
+    onPhases?: RequestOptions['onPhases'],
+  ): Promise<number> {
     switch (operation) {
       case 'echo':
         this.#answer = await this.connection.request(this.#fresh(bytes), {
           timeoutMs: this.options.timeoutMs,
+          onPhases,
         });
         return bytes;
       case 'write':

@@ -2,6 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import { HdrLog, toCsv } from '../bench/exports.js';
 import { histogramBytes, maxHistogramBytes } from '../bench/histogram.js';
+import { phaseNames } from '../bench/phases.js';
 import {
   alikeClients,
   countThreads,
@@ -44,6 +45,8 @@ export interface BenchOptions {
   readonly rate?: number;
   readonly arrivals?: Arrivals;
   readonly verify: boolean;
+  readonly phases: boolean;
+  readonly phaseSample?: number;
   readonly timeout: number;
   readonly seed: number;
   readonly stopOnErrors: number;
@@ -62,6 +65,7 @@ export interface BenchOptions {
 
 const defaultDurationSeconds = 10;
 const defaultBytes = { min: 64, max: 64 };
+const defaultPhaseSample = 64;
 
 function usageFailure(what: string, hint: string): CliFailure {
   return new CliFailure(what, { hint, exitCode: ExitCode.usage });
@@ -101,11 +105,22 @@ function checkTogether(options: BenchOptions): void {
   if (Math.min(bytes.min, sweep.min) === 0 && empty !== undefined) {
     throw usageFailure(`--workload ${empty.operation} needs bytes`, 'give --bytes 1 or more');
   }
+  checkPhases(options);
   if (options.softAddr !== undefined && options.clients > 1) {
     throw usageFailure(
       `--soft-addr cannot be shared by ${options.clients} clients, which are processes`,
       'leave it out: each takes a free loopback address',
     );
+  }
+}
+
+function checkPhases({ phases, phaseSample, workload }: BenchOptions): void {
+  if (!phases && phaseSample !== undefined) {
+    throw usageFailure('--phase-sample is for --phases', 'give --phases too');
+  }
+  if (phases && workload.shares.every(({ operation }) => operation !== 'echo')) {
+    const hint = 'give --workload a share of echo, such as echo=1,read=9';
+    throw usageFailure('--phases needs requests, which only echo sends', hint);
   }
 }
 
@@ -120,7 +135,8 @@ function checkPlan(plan: BenchPlan): void {
     );
   }
   // Each thread has one, this process one more for each, and some for the whole.
-  const bytes = (2 * threads + 3) * histogramBytes(load);
+  const sampled = load.phaseSample === undefined ? 0 : (threads + 1) * (phaseNames.length + 1);
+  const bytes = (2 * threads + 3 + sampled) * histogramBytes(load);
   if (bytes > maxHistogramBytes) {
     throw usageFailure(
       `histograms up to ${load.highestLatencyMs / 1000} s with ${load.digits} digits would take ` +
@@ -144,6 +160,7 @@ function loadOf(options: BenchOptions): Load {
     rate: options.rate ?? options.rateSteps?.[0],
     arrivals: options.arrivals ?? 'constant',
     verify: options.verify,
+    phaseSample: options.phases ? (options.phaseSample ?? defaultPhaseSample) : undefined,
     timeoutMs: options.timeout,
     highestLatencyMs: options.highestLatency * 1000,
     digits: options.digits,

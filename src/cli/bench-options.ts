@@ -69,6 +69,8 @@ function withLoad(command: Command): Command {
       ),
     )
     .option('--verify', 'compare every answer with what it should be', false)
+    .option('--phases', 'tell where the time of some requests went, from client to handler', false)
+    .option('--phase-sample <n>', 'of one request in so many (default: 64)', integer(1, 1_000_000))
     .option('--timeout <ms>', 'a request that takes longer has failed', integer(1, 3_600_000), 5000)
     .option('--seed <n>', 'repeats the random choices of a run', integer(0, 2 ** 32 - 1), 1);
 }

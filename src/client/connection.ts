@@ -154,6 +154,7 @@ export class ClientConnection
       window: welcome.maxRequests,
       queueSize: options.queueSize,
       timeoutMs: options.requestTimeoutMs,
+      isTimed: welcome.timing === true,
       maxPayloadBytes: welcome.maxPayloadBytes,
       maxResponseBytes: options.maxPayloadBytes,
       rendezvousTimeoutMs: options.rendezvousTimeoutMs,

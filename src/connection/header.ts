@@ -34,12 +34,19 @@ export const OFFER_IS_RESPONSE = 1;
 /** Flag of `error`: milliseconds after which to try again go before the text. */
 export const ERROR_HAS_RETRY_AFTER = 1;
 export const RETRY_AFTER_BYTES = 4;
+/**
+ * Flag of a request, in whichever form: the answer is to say how long the handler took. And of that
+ * answer; word: the time in units of 100 ns.
+ */
+export const TIMED = 2;
 
-/** The flag that each type may have. */
-function allowedFlags(type: number): number {
-  if (type === MessageType.rendezvous) return OFFER_IS_RESPONSE;
-  return type === MessageType.error ? ERROR_HAS_RETRY_AFTER : 0;
-}
+/** By type; all others have none. */
+const allowedFlags: Readonly<Record<number, number>> = {
+  [MessageType.request]: TIMED,
+  [MessageType.response]: TIMED,
+  [MessageType.error]: ERROR_HAS_RETRY_AFTER,
+  [MessageType.rendezvous]: OFFER_IS_RESPONSE | TIMED,
+};
 
 /** Status of an `error` answer. Values from `STATUS_APPLICATION` on belong to the handler. */
 export const RequestStatus = {
@@ -115,7 +122,7 @@ export function readHeader(
   header.length = view.getUint32(at + 8, true);
   header.word = view.getUint32(at + 12, true);
   if (!knownTypes.has(header.type)) return `message type ${header.type} is unknown`;
-  if ((header.flags & ~allowedFlags(header.type)) !== 0) {
+  if (header.flags !== 0 && (header.flags & ~(allowedFlags[header.type] ?? 0)) !== 0) {
     return `flags ${header.flags} are unknown`;
   }
   if (header.length > end - at - HEADER_BYTES) {

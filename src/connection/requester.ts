@@ -10,10 +10,12 @@ import {
   RETRY_AFTER_BYTES,
   RequestStatus,
   STATUS_APPLICATION,
+  TIMED,
   decodeOffer,
   type MessageHeader,
 } from './header.js';
 import { Rendezvous, rendezvousError } from './rendezvous.js';
+import { PhaseTrace, type RequestPhases } from './request-phases.js';
 import { RequestTable } from './request-table.js';
 
 export interface RequestOptions {
@@ -26,6 +28,12 @@ export interface RequestOptions {
   readonly timeoutMs?: number | undefined;
   /** Aborting it fails the request with ERR_VERBENA_ABORTED and tells the server to stop. */
   readonly signal?: AbortSignal | undefined;
+  /**
+   * Called just before the promise resolves: where the time went. To be asked of some requests
+   * only, as it costs a little. Not called for a request that fails, nor when the server is of a
+   * version that does not know it.
+   */
+  readonly onPhases?: ((phases: RequestPhases) => void) | undefined;
 }
 
 export interface RequesterOptions {
@@ -35,6 +43,8 @@ export interface RequesterOptions {
   /** Requests that may wait beyond the window. */
   readonly queueSize: number;
   readonly timeoutMs: number;
+  /** Whether the server says how long its handler took. */
+  readonly isTimed: boolean;
   /** Largest request and largest response. */
   readonly maxPayloadBytes: number;
   readonly maxResponseBytes: number;
@@ -80,6 +90,8 @@ export class Requester {
   readonly #rendezvous: Rendezvous;
   readonly #timer: DeadlineTimer;
   readonly #abortions = new Map<number, Abortion>();
+  /** Of requests whose phases were asked for. */
+  readonly #traces = new Map<number, PhaseTrace>();
   /** Not sent for want of window, credit or offers. */
   #queue: QueuedRequest[] = [];
   #closedBy: VerbenaError | undefined;
@@ -120,6 +132,7 @@ export class Requester {
     table.promise = undefined;
     this.#timer.arm(deadline);
     if (options.signal !== undefined) this.#listen(id, options.signal);
+    if (options.onPhases !== undefined) this.#trace(id, options.onPhases);
     this.#endpoint.stats.requests++;
     const method = options.method ?? 0;
     if (this.#queue.length > 0 || !this.#trySend(id, method, payload)) {
@@ -144,7 +157,8 @@ export class Requester {
     if (!this.#checkAwaited(id)) return;
     this.#endpoint.stats.responses++;
     this.#table.markAnswered(id, false);
-    this.#forgetAbortion(id);
+    if (header.flags !== 0) this.#traces.get(id)?.onAnswered(header.word);
+    this.#finish(id);
     this.#table.resolve(id, this.#endpoint.bytes.slice(at, at + length));
     this.#afterAnswer();
   }
@@ -162,14 +176,14 @@ export class Requester {
     const text = utf8.decode(bytes.subarray(at + textAt, at + length));
     const retryAfterMs = textAt === 0 ? undefined : view.getUint32(at, true);
     this.#table.markAnswered(id, false);
-    this.#forgetAbortion(id);
+    this.#forget(id);
     this.#table.reject(id, errorOfStatus(status, text, retryAfterMs));
     this.#afterAnswer();
   }
 
   onOffer(header: MessageHeader, at: number): void {
     const { id, flags, length } = header;
-    if (flags !== OFFER_IS_RESPONSE) {
+    if ((flags & OFFER_IS_RESPONSE) === 0) {
       this.#endpoint.failProtocol('a server offered a request');
       return;
     }
@@ -183,6 +197,7 @@ export class Requester {
       );
     } else {
       this.#table.markAnswered(id, true);
+      if ((flags & TIMED) !== 0) this.#traces.get(id)?.onAnswered(header.word);
       this.#rendezvous.pull(id, offer);
       this.#endpoint.schedule();
     }
@@ -209,7 +224,8 @@ export class Requester {
     this.refuseNew(error);
     this.#timer.stop();
     this.#rendezvous.stop();
-    for (const id of [...this.#abortions.keys()]) this.#forgetAbortion(id);
+    for (const id of [...this.#abortions.keys()]) this.#forget(id);
+    this.#traces.clear();
     this.#queue = [];
     this.#table.rejectAll(error);
     this.#wakeIdle();
@@ -245,20 +261,21 @@ export class Requester {
     if (table.unanswered >= this.#options.window || !this.#endpoint.isUsable) return false;
     const { sender } = this.#endpoint;
     if (sender.isBlocked) return false;
-    if (payload.length <= sender.maxPayloadBytes) {
-      if (!sender.tryAppend(MessageType.request, 0, id, method, payload)) return false;
-      table.markSent(id);
-      return true;
-    }
-    return this.#tryOffer(id, method, payload);
+    const trace = this.#traces.size === 0 ? undefined : this.#traces.get(id);
+    const flags = trace === undefined ? 0 : TIMED;
+    if (payload.length > sender.maxPayloadBytes) return this.#tryOffer(id, flags, method, payload);
+    if (!sender.tryAppend(MessageType.request, flags, id, method, payload)) return false;
+    table.markSent(id);
+    if (trace !== undefined) sender.watch(trace);
+    return true;
   }
 
-  #tryOffer(id: number, method: number, payload: Uint8Array): boolean {
+  #tryOffer(id: number, flags: number, method: number, payload: Uint8Array): boolean {
     if (!this.#rendezvous.canOffer(payload.length)) return false;
     try {
-      this.#rendezvous.offer(id, 0, method, payload);
+      this.#rendezvous.offer(id, flags, method, payload);
     } catch (error) {
-      this.#forgetAbortion(id);
+      this.#forget(id);
       this.#table.reject(
         id,
         new VerbenaError('ERR_VERBENA_NO_MEMORY', 'no memory for a large payload', {
@@ -269,6 +286,8 @@ export class Requester {
     }
     this.#table.markSent(id);
     this.#table.setOffered(id, true);
+    const trace = this.#traces.get(id);
+    if (trace !== undefined) this.#endpoint.sender.watch(trace);
     return true;
   }
 
@@ -295,7 +314,7 @@ export class Requester {
   #giveUp(id: number, error: VerbenaError): void {
     const wasAwaited = this.#table.isAwaited(id);
     if (this.#table.isQueued(id)) this.#unqueue(id);
-    this.#forgetAbortion(id);
+    this.#forget(id);
     this.#table.reject(id, error);
     if (wasAwaited) this.#endpoint.send(MessageType.cancel, 0, id, 0);
     this.#afterAnswer();
@@ -315,7 +334,18 @@ export class Requester {
     signal.addEventListener('abort', listener, { once: true });
   }
 
-  #forgetAbortion(id: number): void {
+  #trace(id: number, tell: (phases: RequestPhases) => void): void {
+    if (this.#options.isTimed) this.#traces.set(id, new PhaseTrace(tell));
+  }
+
+  /** Its promise resolves next. */
+  #finish(id: number): void {
+    if (this.#traces.size > 0) this.#traces.get(id)?.finish();
+    this.#forget(id);
+  }
+
+  #forget(id: number): void {
+    if (this.#traces.size > 0) this.#traces.delete(id);
     if (this.#abortions.size === 0) return;
     const abortion = this.#abortions.get(id);
     if (abortion === undefined) return;
@@ -329,7 +359,7 @@ export class Requester {
   }
 
   #onExpired(id: number): void {
-    this.#forgetAbortion(id);
+    this.#forget(id);
     this.#table.reject(id, rendezvousError('the server did not read it in time'));
     this.#table.setOffered(id, false);
     this.#afterAnswer();
@@ -337,7 +367,7 @@ export class Requester {
 
   #onPulled(id: number, payload: Uint8Array): void {
     this.#endpoint.stats.responses++;
-    this.#forgetAbortion(id);
+    this.#finish(id);
     this.#table.resolve(id, payload);
     this.#table.markPulled(id);
     this.#rendezvous.finished(payload.length);
@@ -345,7 +375,7 @@ export class Requester {
   }
 
   #onPullFailed(id: number, error: VerbenaError): void {
-    this.#forgetAbortion(id);
+    this.#forget(id);
     this.#table.reject(id, error);
     this.#table.markPulled(id);
     this.#afterAnswer();

@@ -11,12 +11,14 @@ import {
   OFFER_IS_RESPONSE,
   RequestStatus,
   STATUS_APPLICATION,
+  TIMED,
   decodeOffer,
   encodeErrorBody,
   requestStatusName,
   type MessageHeader,
 } from './header.js';
 import { Rendezvous } from './rendezvous.js';
+import { encodeHandlerTime } from './request-phases.js';
 
 const MAX_ERROR_TEXT_BYTES = 1024;
 /** Requests beyond the agreed number that are refused; then the client is sent away. */
@@ -69,19 +71,30 @@ export type RequestHandler<Session> = (
   request: IncomingRequest<Session>,
 ) => HandlerResult | Promise<HandlerResult>;
 
+/** What the header of an answer says about the time of the handler. */
+interface AnswerTiming {
+  readonly flags: number;
+  readonly word: number;
+}
+
+const UNTIMED: AnswerTiming = { flags: 0, word: 0 };
+
 class ServedRequest<Session> implements IncomingRequest<Session> {
   readonly session: Session;
   readonly method: number;
   payload: Uint8Array = NO_PAYLOAD;
   readonly #id: number;
   readonly #deadline: number;
+  readonly #isTimed: boolean;
+  #handlerMs = 0;
   #controller: AbortController | undefined;
   #abortReason: VerbenaError | undefined;
 
-  constructor(session: Session, id: number, method: number, deadline: number) {
+  constructor(session: Session, header: MessageHeader, deadline: number) {
     this.session = session;
-    this.#id = id;
-    this.method = method;
+    this.#id = header.id;
+    this.method = header.word;
+    this.#isTimed = (header.flags & TIMED) !== 0;
     this.#deadline = deadline;
   }
 
@@ -102,6 +115,28 @@ class ServedRequest<Session> implements IncomingRequest<Session> {
     return request.#deadline;
   }
 
+  /** Runs the handler; measures it when the client asked for that. */
+  static handle<Session>(
+    request: ServedRequest<Session>,
+    handler: RequestHandler<Session>,
+  ): HandlerResult | Promise<HandlerResult> {
+    if (!request.#isTimed) return handler(request);
+    const startedMs = performance.now();
+    const note = (): void => {
+      request.#handlerMs = performance.now() - startedMs;
+    };
+    const result = handler(request);
+    if (result instanceof Promise) return result.finally(note);
+    note();
+    return result;
+  }
+
+  /** Flags and word of its answer. */
+  static timing(request: ServedRequest<unknown>): AnswerTiming {
+    if (!request.#isTimed) return UNTIMED;
+    return { flags: TIMED, word: encodeHandlerTime(request.#handlerMs) };
+  }
+
   static abort(request: ServedRequest<unknown>, reason: VerbenaError): void {
     request.#abortReason = reason;
     request.#controller?.abort(reason);
@@ -110,6 +145,7 @@ class ServedRequest<Session> implements IncomingRequest<Session> {
 
 interface WaitingResponse {
   readonly id: number;
+  readonly timing: AnswerTiming;
   readonly payload: Uint8Array;
 }
 
@@ -164,8 +200,8 @@ export class Responder<Session> {
   }
 
   onRequest(header: MessageHeader, at: number): void {
-    const { id, word: method, length } = header;
-    const request = this.#accept(id, method);
+    const { length } = header;
+    const request = this.#accept(header);
     if (request === undefined) return;
     request.payload = this.#endpoint.bytes.slice(at, at + length);
     void this.#run(request, 0);
@@ -181,9 +217,9 @@ export class Responder<Session> {
   }
 
   onOffer(header: MessageHeader, at: number): void {
-    const { id, flags, word: method, length } = header;
+    const { id, flags, length } = header;
     const offer = decodeOffer(this.#endpoint.view, at, length);
-    if (flags === OFFER_IS_RESPONSE || offer === undefined || offer.length === 0) {
+    if ((flags & OFFER_IS_RESPONSE) !== 0 || offer === undefined || offer.length === 0) {
       this.#endpoint.failProtocol('an offer is malformed');
       return;
     }
@@ -191,7 +227,7 @@ export class Responder<Session> {
       this.#endpoint.failProtocol(`${offer.length} bytes are offered, against the limit`);
       return;
     }
-    const request = this.#accept(id, method);
+    const request = this.#accept(header);
     if (request === undefined) {
       this.#rendezvous.sendDone(id, true);
       return;
@@ -243,8 +279,9 @@ export class Responder<Session> {
     this.#wakeIdle();
   }
 
-  #accept(id: number, method: number): ServedRequest<Session> | undefined {
+  #accept(header: MessageHeader): ServedRequest<Session> | undefined {
     const { timeoutMs, session } = this.#options;
+    const { id } = header;
     if (this.#open.has(id) || this.#pulling.has(id)) {
       this.#endpoint.failProtocol(`request ${id} is begun twice`);
       return undefined;
@@ -253,7 +290,7 @@ export class Responder<Session> {
     const now = performance.now();
     if (this.#isRefused(id, now)) return undefined;
     const deadline = now + timeoutMs;
-    const request = new ServedRequest(session, id, method, deadline);
+    const request = new ServedRequest(session, header, deadline);
     this.#open.set(id, request);
     this.#timer.arm(deadline);
     return request;
@@ -289,7 +326,7 @@ export class Responder<Session> {
     let hasThrown = false;
     this.#running.add(request);
     try {
-      result = await this.#options.handler(request);
+      result = await ServedRequest.handle(request, this.#options.handler);
     } catch (error) {
       thrown = error;
       hasThrown = true;
@@ -299,15 +336,17 @@ export class Responder<Session> {
     const id = ServedRequest.idOf(request);
     if (this.#open.get(id) !== request) return;
     if (hasThrown) this.#answerFailure(id, thrown);
-    else if (result === undefined) this.#respond(id, NO_PAYLOAD);
-    else if (result instanceof Uint8Array) this.#respond(id, result);
+    else if (result === undefined) this.#respond(request, NO_PAYLOAD);
+    else if (result instanceof Uint8Array) this.#respond(request, result);
     else {
       const error = new TypeError('a request handler must return a Uint8Array or nothing');
       this.#answerFailure(id, error);
     }
   }
 
-  #respond(id: number, payload: Uint8Array): void {
+  #respond(request: ServedRequest<Session>, payload: Uint8Array): void {
+    const id = ServedRequest.idOf(request);
+    const timing = ServedRequest.timing(request);
     this.#close(id);
     if (payload.length > this.#options.maxResponseBytes) {
       this.#sendError(id, RequestStatus.responseTooLarge, `${payload.length} bytes`);
@@ -315,21 +354,21 @@ export class Responder<Session> {
     }
     if (payload.length <= this.#endpoint.sender.maxPayloadBytes) {
       this.#endpoint.stats.responses++;
-      this.#endpoint.send(MessageType.response, 0, id, 0, payload);
+      this.#endpoint.send(MessageType.response, timing.flags, id, timing.word, payload);
       this.#watchClient();
       return;
     }
-    this.#waitingResponses.push({ id, payload });
+    this.#waitingResponses.push({ id, timing, payload });
     this.#sendWaitingResponses();
   }
 
   #sendWaitingResponses(): void {
     let sent = 0;
-    for (const { id, payload } of this.#waitingResponses) {
+    for (const { id, timing, payload } of this.#waitingResponses) {
       if (!this.#rendezvous.canOffer(payload.length) || !this.#endpoint.isUsable) break;
       sent++;
       try {
-        this.#rendezvous.offer(id, OFFER_IS_RESPONSE, 0, payload);
+        this.#rendezvous.offer(id, OFFER_IS_RESPONSE | timing.flags, timing.word, payload);
         this.#endpoint.stats.responses++;
       } catch (error) {
         this.#options.onHandlerError(error);

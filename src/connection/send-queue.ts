@@ -10,12 +10,27 @@ import type { WorkQueue } from './work-queue.js';
 /** `ref` of a SEND in the work queue. */
 export const SEND_REF = 0;
 
+/** Is told about one SEND. */
+export interface SendWatch {
+  /** It is handed to the device now. */
+  onPosted(): void;
+  /** The peer's device has it. */
+  onAcknowledged(): void;
+}
+
 interface WaitingMessage {
   readonly type: number;
   readonly flags: number;
   readonly id: number;
   readonly word: number;
   readonly payload: Uint8Array | undefined;
+  watch: SendWatch | undefined;
+}
+
+/** A watched SEND that is posted, by the number of slots taken with it. */
+interface WatchedSend {
+  readonly taken: number;
+  readonly watches: readonly SendWatch[];
 }
 
 export interface SendQueueOptions {
@@ -49,6 +64,9 @@ export class SendQueue {
   /** Whether the newest SEND was posted with a completion. */
   #isLastSignaled = true;
   #mustSettle = false;
+  /** Of the SEND being filled. */
+  #openWatches: SendWatch[] = [];
+  readonly #watched: WatchedSend[] = [];
   /** Whether the last message that wanted a new SEND found no room for it. */
   #isStalled = false;
   /** When the first of those that wait began to, or the last one before it left. */
@@ -119,15 +137,23 @@ export class SendQueue {
   ): void {
     if (!this.isBlocked && this.tryAppend(type, flags, id, word, payload)) return;
     if (!this.isBlocked) this.#blockedSince = performance.now();
-    this.#waiting.push({ type, flags, id, word, payload });
+    this.#waiting.push({ type, flags, id, word, payload, watch: undefined });
     if (isAnswer(type)) this.#waitingAnswers++;
+  }
+
+  /** Tells about the SEND of the message that was given last, which gets a completion. */
+  watch(watch: SendWatch): void {
+    const last = this.#waiting.at(-1);
+    if (last === undefined) this.#openWatches.push(watch);
+    else last.watch = watch;
   }
 
   /** Sends what waits, as far as there is room. */
   sendWaiting(): void {
     let sent = 0;
-    for (const { type, flags, id, word, payload } of this.#waiting) {
+    for (const { type, flags, id, word, payload, watch } of this.#waiting) {
       if (!this.tryAppend(type, flags, id, word, payload)) break;
+      if (watch !== undefined) this.#openWatches.push(watch);
       if (isAnswer(type)) this.#waitingAnswers--;
       sent++;
     }
@@ -154,6 +180,14 @@ export class SendQueue {
   /** The oldest SEND is complete: its slot is free. */
   onRetired(): void {
     this.#retired++;
+    if (this.#watched.length > 0) this.#tellAcknowledged();
+  }
+
+  #tellAcknowledged(): void {
+    const [first] = this.#watched;
+    if (first?.taken !== this.#retired) return;
+    this.#watched.shift();
+    for (const watch of first.watches) watch.onAcknowledged();
   }
 
   #open(): boolean {
@@ -178,7 +212,8 @@ export class SendQueue {
     const { qp, region, credits, workQueue, stats } = this.#options;
     const at = this.#slotOffset();
     writeCredits(region.slab.view, at, credits.takeOwed());
-    const wrId = workQueue.push(SEND_REF, this.#mustSettle);
+    const isWatched = this.#openWatches.length > 0;
+    const wrId = workQueue.push(SEND_REF, this.#mustSettle || isWatched);
     this.#isLastSignaled = workQueue.lastSignaled;
     const flags =
       (workQueue.lastSignaled ? PostFlag.signaled : 0) |
@@ -188,5 +223,13 @@ export class SendQueue {
     stats.bytesSent += this.#openBytes;
     this.#taken++;
     this.#openBytes = 0;
+    if (isWatched) this.#tellPosted();
+  }
+
+  #tellPosted(): void {
+    const watches = this.#openWatches;
+    this.#openWatches = [];
+    this.#watched.push({ taken: this.#taken, watches });
+    for (const watch of watches) watch.onPosted();
   }
 }

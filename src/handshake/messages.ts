@@ -89,6 +89,8 @@ const welcome = z.object({
   /** Largest request the server takes. */
   maxPayloadBytes: payloadBytes,
   keepaliveSec: z.number().min(0.05).max(86_400),
+  /** True: answers can say how long their handler took. */
+  timing: z.boolean().optional(),
   endpoint,
 });
 

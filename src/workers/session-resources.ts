@@ -141,6 +141,7 @@ function makeWelcome(ground: SessionGround, hello: Hello, made: Made): Welcome {
     slotBytes: Math.min(hello.slotBytes, options.slotBytes),
     mtu: ownMtu < hello.endpoint.mtu ? ownMtu : hello.endpoint.mtu,
     maxRequests: options.maxRequestsPerConnection,
+    timing: true,
     maxPayloadBytes: options.maxPayloadBytes,
     keepaliveSec: options.keepaliveSec,
     endpoint: {

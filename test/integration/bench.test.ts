@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HistogramLogReader } from 'hdr-histogram-js';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { phaseNames, type PhaseName } from '../../src/bench/phases.js';
 import type { BenchResult } from '../../src/bench/result.js';
 import type { SeriesResult } from '../../src/bench/series.js';
 import type { Server, ServerOptions } from '../../src/index.js';
@@ -131,6 +132,67 @@ describe('latencies', () => {
     expect(latencyUs.p50).toBeLessThan(latencyUs.p99 / 2);
   });
 });
+
+describe('phases', () => {
+  it('have the time of a handler that waits in the handler', async () => {
+    const { handler, at, sumUs } = slowHandler(20);
+    await using server = await startServer({ handler });
+    const { phasesUs, latencyUs } = await measure(
+      server,
+      ...['--count', '30', '--phases', '--phase-sample', '1'],
+    );
+    const means = expectWhole(phasesUs);
+    expect(phasesUs?.sampled).toBe(30);
+    expect(phasesUs?.whole.max).toBe(latencyUs.max);
+    // It ends when its promise is seen to be settled, a little later than it says itself.
+    expect(means.handler).toBeGreaterThanOrEqual(sumUs() / 30);
+    expect(phasesUs?.handler.min).toBeGreaterThanOrEqual(at(0));
+    expect(phasesUs?.handler.p50).toBeLessThanOrEqual(latencyUs.p50);
+  });
+
+  it('have the time of a server that is busy with others in its queue', async () => {
+    const blockMs = 40;
+    const handler: ServerOptions['handler'] = ({ payload }) => {
+      const startedMs = performance.now();
+      while (performance.now() < startedMs + blockMs);
+      return payload;
+    };
+    await using server = await startServer({ handler });
+    const { phasesUs } = await measure(
+      server,
+      ...['--count', '40', '--connections', '8', '--phases', '--phase-sample', '1'],
+    );
+    const means = expectWhole(phasesUs);
+    expect(phasesUs?.handler.min).toBeGreaterThanOrEqual(blockMs * 1000);
+    // Each waits for the seven others; the soft device and the kernel's acknowledge meanwhile.
+    expect(means.serverQueue).toBeGreaterThan(2 * means.handler);
+    expect(means.serverQueue).toBeGreaterThan(means.clientQueue + means.wire + means.back);
+  });
+
+  it('are those of large payloads and of an open loop too', async () => {
+    await using server = await startServer();
+    const { phasesUs, load } = await measure(
+      server,
+      ...['--count', '50', '--rate', '500', '--bytes', '4000..64KiB', '--depth', '4'],
+      ...['--phases', '--phase-sample', '2', '--verify'],
+    );
+    expectWhole(phasesUs);
+    expect(load.phaseSample).toBe(2);
+    expect(phasesUs?.sampled).toBeGreaterThan(5);
+    expect(phasesUs?.sampled).toBeLessThan(45);
+    const { phasesUs: none } = await measure(server, '--count', '5');
+    expect(none).toBeNull();
+  });
+});
+
+/** The means of the phases, once they are found to add up to the whole. */
+function expectWhole(phases: BenchResult['phasesUs']): Readonly<Record<PhaseName, number>> {
+  const entries = phaseNames.map((name) => [name, phases?.[name].mean ?? 0] as const);
+  const sum = entries.reduce((total, [, mean]) => total + mean, 0);
+  // Each is recorded in whole nanoseconds.
+  expect(Math.abs(sum - (phases?.whole.mean ?? 0))).toBeLessThan(0.004);
+  return Object.fromEntries(entries) as Record<PhaseName, number>;
+}
 
 describe('totals', () => {
   it('are those of the server, from 16 threads with ids of their own', async () => {

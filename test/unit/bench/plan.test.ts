@@ -24,6 +24,7 @@ const load: Load = {
   rate: undefined,
   arrivals: 'constant',
   verify: false,
+  phaseSample: undefined,
   timeoutMs: 5000,
   highestLatencyMs: 60_000,
   digits: 3,

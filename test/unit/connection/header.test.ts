@@ -7,6 +7,7 @@ import {
   MessageType,
   OFFER_BYTES,
   OFFER_IS_RESPONSE,
+  TIMED,
   decodeOffer,
   emptyHeader,
   encodeErrorBody,
@@ -71,7 +72,7 @@ describe('readHeader', () => {
     ['a type past the last', 10, 0, 0, HEADER_BYTES],
     ['a flag of a request', MessageType.request, 1, 0, HEADER_BYTES],
     ['an unknown flag of an error', MessageType.error, 2, 0, HEADER_BYTES],
-    ['an unknown flag of an offer', MessageType.rendezvous, 2, 0, HEADER_BYTES],
+    ['an unknown flag of an offer', MessageType.rendezvous, 4, 0, HEADER_BYTES],
     ['one byte too many', MessageType.request, 0, 1, HEADER_BYTES],
     ['a length of 4 GiB', MessageType.request, 0, 0xffff_ffff, HEADER_BYTES],
   ])('refuses %s', (_, type, flags, length, end) => {
@@ -80,9 +81,14 @@ describe('readHeader', () => {
     expect(readHeader(view, 0, end, emptyHeader())).toBeTypeOf('string');
   });
 
-  it('accepts the flag of an offered response', () => {
+  it.each([
+    [MessageType.rendezvous, OFFER_IS_RESPONSE],
+    [MessageType.rendezvous, OFFER_IS_RESPONSE | TIMED],
+    [MessageType.request, TIMED],
+    [MessageType.response, TIMED],
+  ])('accepts of type %i the flags %i', (type, flags) => {
     const view = new DataView(new ArrayBuffer(HEADER_BYTES));
-    writeHeader(view, 0, MessageType.rendezvous, OFFER_IS_RESPONSE, 1, 0, 0);
+    writeHeader(view, 0, type, flags, 1, 0, 0);
     expect(readHeader(view, 0, HEADER_BYTES, emptyHeader())).toBeUndefined();
   });
 });
