@@ -34,6 +34,8 @@ export { RequestError, VerbenaError, errorCodes } from './errors.js';
 export type { VerbenaErrorCode, VerbenaErrorOptions } from './errors.js';
 
 export type { RequestGateStats, RequestRefusalReason } from './admission/request-gate.js';
+export type { WaitingLineStats } from './admission/waiting-line.js';
+export type { AdmissionRefusalReason } from './server/refusal.js';
 export type { Durations } from './connection/duration-histogram.js';
 export type { ErrorAnswerKind, TrafficStats } from './connection/traffic-stats.js';
 export type { Pem } from './handshake/tls.js';

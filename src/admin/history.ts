@@ -29,7 +29,8 @@ function sumOf(counts: Readonly<Record<string, number>>): number {
   return Object.values(counts).reduce((sum, count) => sum + count, 0);
 }
 
-const refusals = ({ refused, turnedAway }: ServerStats): number => sumOf(refused) + turnedAway;
+const refusals = ({ refused, turnedAway, droppedByRate }: ServerStats): number =>
+  sumOf(refused) + turnedAway + droppedByRate;
 const milliseconds = (seconds: number | undefined): number | null =>
   seconds === undefined ? null : seconds * 1000;
 

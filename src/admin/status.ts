@@ -36,6 +36,9 @@ export interface StatusDocument {
     | 'accepted'
     | 'refused'
     | 'turnedAway'
+    | 'noRoom'
+    | 'droppedByRate'
+    | 'connectionQueue'
     | 'ended'
     | 'queuePairFailures'
     | 'requestQueue'
@@ -77,6 +80,7 @@ export function statusOf(server: Server): StatusDocument {
   const snapshot = server.snapshot();
   const stats = server.stats();
   const { connections, pendingHandshakes, accepted, refused, turnedAway } = stats;
+  const { noRoom, droppedByRate, connectionQueue } = stats;
   const { ended, queuePairFailures, requestQueue, traffic } = stats;
   return {
     schema: 1,
@@ -93,6 +97,9 @@ export function statusOf(server: Server): StatusDocument {
       accepted,
       refused,
       turnedAway,
+      noRoom,
+      droppedByRate,
+      connectionQueue,
       ended,
       queuePairFailures,
       requestQueue,

@@ -1,6 +1,8 @@
 // How fast something gets done of late, and when there will be room again at that rate.
 
 const WINDOW_MS = 1000;
+/** Two at once are no rate yet. */
+const LEAST_MS = 100;
 /** What is told while nothing gets done. */
 const UNKNOWN_MS = 1000;
 const LONGEST_MS = 30_000;
@@ -14,17 +16,33 @@ export class DrainRate {
 
   /** One more is done. */
   note(nowMs: number): void {
-    if (nowMs - this.#windowStart >= WINDOW_MS) this.#turn(nowMs);
+    const age = nowMs - this.#windowStart;
+    if (age >= 2 * WINDOW_MS) {
+      // A rate takes two: the first after a pause only starts the clock.
+      this.#firstAt = nowMs;
+      this.#windowStart = nowMs;
+      this.#count = 0;
+      this.#countBefore = 0;
+      return;
+    }
+    if (age >= WINDOW_MS) {
+      this.#windowStart += WINDOW_MS;
+      this.#countBefore = this.#count;
+      this.#count = 0;
+    }
     this.#count++;
   }
 
   perSecond(nowMs: number): number {
-    if (nowMs - this.#windowStart >= WINDOW_MS) this.#turn(nowMs);
-    const into = nowMs - this.#windowStart;
-    const share = 1 - into / WINDOW_MS;
+    const age = nowMs - this.#windowStart;
+    if (age >= 2 * WINDOW_MS) return 0;
+    const isOver = age >= WINDOW_MS;
+    const before = isOver ? this.#count : this.#countBefore;
+    const count = isOver ? 0 : this.#count;
+    const share = 1 - (isOver ? age - WINDOW_MS : age) / WINDOW_MS;
     // Shorter than a window until one has passed: the start is no slowness.
-    const overMs = Math.max(1, Math.min(WINDOW_MS, nowMs - this.#firstAt));
-    return ((this.#count + this.#countBefore * share) * 1000) / overMs;
+    const overMs = Math.max(LEAST_MS, Math.min(WINDOW_MS, nowMs - this.#firstAt));
+    return ((count + before * share) * 1000) / overMs;
   }
 
   /** Milliseconds until `ahead` more are done. */
@@ -32,13 +50,5 @@ export class DrainRate {
     const rate = this.perSecond(nowMs);
     if (rate === 0) return UNKNOWN_MS;
     return Math.min(LONGEST_MS, Math.max(1, Math.ceil((ahead * 1000) / rate)));
-  }
-
-  #turn(nowMs: number): void {
-    const isNext = nowMs - this.#windowStart < 2 * WINDOW_MS;
-    if (!isNext) this.#firstAt = nowMs;
-    this.#countBefore = isNext ? this.#count : 0;
-    this.#windowStart = isNext ? this.#windowStart + WINDOW_MS : nowMs;
-    this.#count = 0;
   }
 }

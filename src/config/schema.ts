@@ -14,6 +14,11 @@ export interface ServeConfig {
   readonly maxRegisteredBytes?: number | undefined;
   readonly maxRequestsPerConnection: number;
   readonly queueSize: number;
+  readonly handshakeTimeoutMs: number;
+  readonly maxPendingHandshakes: number;
+  readonly connectionQueueSize: number;
+  readonly connectionQueueTimeoutMs: number;
+  readonly connectionRatePerAddress: number;
   readonly maxPayloadBytes: number;
   readonly regionBytes: number;
   readonly requestTimeoutMs: number;

@@ -52,6 +52,18 @@ function byLabel(
   return Object.fromEntries(chosen.map(([code, count]) => [labelOf(code), count]));
 }
 
+/** Refusals for want of room by what there was none of; the rest is the device's. */
+function noRoom({ refused, noRoom: counts, droppedByRate }: ServerStats): Record<string, number> {
+  const { full, waited, addressRate } = counts;
+  const exhausted = refused['ERR_VERBENA_RESOURCE_EXHAUSTED'] ?? 0;
+  return {
+    all_taken: full,
+    waited_too_long: waited,
+    address_rate: addressRate + droppedByRate,
+    resource_exhausted: exhausted - full - waited - addressRate,
+  };
+}
+
 function requestsInFlight({ traffic }: ServerStats): number {
   const { requests, responses, requestErrors, requestsAbandoned } = traffic;
   return requests - responses - requestErrors - requestsAbandoned;
@@ -116,10 +128,27 @@ const connectionMetrics: readonly NumberDefinition[] = [
     type: 'counter',
     label: 'reason',
     read: ({ stats }) => ({
-      resource_exhausted: 0,
       draining: 0,
       ...byLabel(stats.refused, (code) => rejections.has(code)),
+      ...noRoom(stats),
       too_many_handshakes: stats.turnedAway,
+    }),
+  },
+  {
+    name: 'verbena_connections_waiting',
+    help: 'Clients that wait for a connection, all of which are taken.',
+    type: 'gauge',
+    read: ({ stats }) => stats.connectionQueue.waiting,
+  },
+  {
+    name: 'verbena_connections_waited_total',
+    help: 'Clients that waited for a connection, by what became of them.',
+    type: 'counter',
+    label: 'result',
+    read: ({ stats: { connectionQueue: queue } }) => ({
+      served: queue.served,
+      timed_out: queue.tooLate,
+      left: queue.left,
     }),
   },
   {

@@ -6,12 +6,16 @@ import {
   type TLSSocket,
   type TlsOptions,
 } from 'node:tls';
+import { AddressRates } from '../admission/address-rates.js';
 import { VerbenaError, codeOf, messageOf } from '../errors.js';
+import { AdmissionRefusal } from './refusal.js';
 
 export interface ListenerOptions {
   readonly tls: TlsOptions;
   readonly handshakeTimeoutMs: number;
   readonly maxPending: number;
+  /** Connections of one address a second, and at once; 0 for no limit. */
+  readonly ratePerAddress: number;
   /** TLS is established. The deadline runs on until `pending.done()`. */
   readonly onSecure: (socket: TLSSocket, pending: PendingSocket) => void;
   /** A peer did not get through TLS. */
@@ -27,9 +31,17 @@ export class PendingSocket {
   readonly #acceptedAt = performance.now();
   /** Called instead of destroying the socket silently when the deadline passes. */
   onDeadline: (() => void) | undefined;
+  /** What the peer is to be told once TLS can carry it. */
+  readonly refusal: AdmissionRefusal | undefined;
 
-  constructor(raw: Socket, timeoutMs: number, forget: () => void) {
+  constructor(
+    raw: Socket,
+    timeoutMs: number,
+    refusal: AdmissionRefusal | undefined,
+    forget: () => void,
+  ) {
     this.#raw = raw;
+    this.refusal = refusal;
     this.#forget = forget;
     this.#timer = setTimeout(() => this.#expire(), timeoutMs);
     raw.once('close', this.#onClose);
@@ -72,11 +84,14 @@ export class Listener {
   readonly #tls: TlsServer;
   readonly #options: ListenerOptions;
   readonly #pending = new Map<string, PendingSocket>();
+  readonly #rates: AddressRates;
   #turnedAway = 0;
+  #droppedByRate = 0;
 
   /** Throws ERR_VERBENA_TLS when certificate or key are unusable. */
   constructor(options: ListenerOptions) {
     this.#options = options;
+    this.#rates = new AddressRates(options.ratePerAddress);
     try {
       this.#tls = createTlsServer(options.tls);
     } catch (cause) {
@@ -104,6 +119,11 @@ export class Listener {
   /** Sockets closed at once because too many were in their set-up. */
   get turnedAway(): number {
     return this.#turnedAway;
+  }
+
+  /** Sockets closed at once because their address comes too often, and was told so enough. */
+  get droppedByRate(): number {
+    return this.#droppedByRate;
   }
 
   address(): AddressInfo {
@@ -146,13 +166,22 @@ export class Listener {
     raw.on('error', () => undefined);
     const isFull = this.#pending.size >= maxPending;
     if (isFull) this.#turnedAway++;
-    if (isFull || raw.remotePort === undefined) {
+    const address = raw.remoteAddress;
+    if (isFull || address === undefined || raw.remotePort === undefined) {
       raw.destroy();
       return;
     }
+    const decision = this.#rates.judge(address, performance.now());
+    if (decision.verdict === 'drop') {
+      this.#droppedByRate++;
+      raw.destroy();
+      return;
+    }
+    const refusal =
+      decision.verdict === 'tell' ? tooOften(address, decision.retryAfterMs) : undefined;
     const key = keyOf(raw);
-    const pending = new PendingSocket(raw, handshakeTimeoutMs, () => this.#pending.delete(key));
-    this.#pending.set(key, pending);
+    const forget = (): void => void this.#pending.delete(key);
+    this.#pending.set(key, new PendingSocket(raw, handshakeTimeoutMs, refusal, forget));
     this.#tls.emit('connection', raw);
   }
 
@@ -161,6 +190,11 @@ export class Listener {
     if (pending === undefined) socket.destroy();
     else this.#options.onSecure(socket, pending);
   }
+}
+
+function tooOften(address: string, retryAfterMs: number): AdmissionRefusal {
+  const message = `${address} connects more often than it may (connectionRatePerAddress)`;
+  return new AdmissionRefusal('addressRate', message, retryAfterMs);
 }
 
 const listenHints: Readonly<Record<string, string>> = {

@@ -67,6 +67,19 @@ export interface ServerOptions extends DeviceOptions {
   readonly handshakeTimeoutMs?: number | undefined;
   /** Sockets in the set-up at once; more are closed at once. Default 512. */
   readonly maxPendingHandshakes?: number | undefined;
+  /**
+   * Clients that may wait for a slot when all are taken, in the order in which they came; 0 refuses
+   * at once. Default 64.
+   */
+  readonly connectionQueueSize?: number | undefined;
+  /** How long one waits at most, within its `handshakeTimeoutMs`; default 1000. */
+  readonly connectionQueueTimeoutMs?: number | undefined;
+  /**
+   * Connections of one address (of the first half of an IPv6 address) a second, and at once; what
+   * comes on top is refused before its set-up. 0 (default) for no limit: clients behind one address
+   * are as many as they like.
+   */
+  readonly connectionRatePerAddress?: number | undefined;
   /** A client that is silent on TLS for so many seconds is gone; default 60. */
   readonly keepaliveSec?: number | undefined;
   /**
@@ -100,6 +113,9 @@ export type ResolvedServerOptions = {
       | 'queueSize'
       | 'handshakeTimeoutMs'
       | 'maxPendingHandshakes'
+      | 'connectionQueueSize'
+      | 'connectionQueueTimeoutMs'
+      | 'connectionRatePerAddress'
       | 'keepaliveSec'
       | 'requestTimeoutMs'
       | 'rendezvousTimeoutMs'
@@ -132,7 +148,11 @@ export function resolveServerOptions(options: ServerOptions): ResolvedServerOpti
       | 'maxRegisteredBytes'
       | 'slots'
       | 'regionBytes'
-      | 'maxPayloadBytes',
+      | 'maxPayloadBytes'
+      | 'queueSize'
+      | 'maxPendingHandshakes'
+      | 'connectionQueueSize'
+      | 'connectionRatePerAddress',
     fallback: number,
     range: { min: number; max: number },
   ): number => integerOption(name, options[name], fallback, range);
@@ -157,11 +177,11 @@ export function resolveServerOptions(options: ServerOptions): ResolvedServerOpti
       100,
       limits.requests,
     ),
-    queueSize: integerOption('queueSize', options.queueSize, 1000, { min: 1, max: 1_000_000 }),
-    maxPendingHandshakes: integerOption('maxPendingHandshakes', options.maxPendingHandshakes, 512, {
-      min: 1,
-      max: 65_536,
-    }),
+    queueSize: integer('queueSize', 1000, { min: 1, max: 1_000_000 }),
+    maxPendingHandshakes: integer('maxPendingHandshakes', 512, { min: 1, max: 65_536 }),
+    connectionQueueSize: integer('connectionQueueSize', 64, { min: 0, max: 65_536 }),
+    connectionQueueTimeoutMs: timeout('connectionQueueTimeoutMs', 1000),
+    connectionRatePerAddress: integer('connectionRatePerAddress', 0, { min: 0, max: 1_000_000 }),
     keepaliveSec: numberOption('keepaliveSec', options.keepaliveSec, 60, {
       min: 0.05,
       max: 86_400,

@@ -3,6 +3,21 @@ import { VerbenaError } from '../errors.js';
 import { RETRY_AFTER_MS } from '../workers/device-refusal.js';
 import type { ServerState } from './views.js';
 
+/** Why there was no room for a client. */
+export const admissionRefusalReasons = ['full', 'waited', 'addressRate'] as const;
+export type AdmissionRefusalReason = (typeof admissionRefusalReasons)[number];
+
+/** There is no room for a client now. */
+export class AdmissionRefusal extends VerbenaError {
+  readonly reason: AdmissionRefusalReason;
+
+  constructor(reason: AdmissionRefusalReason, message: string, retryAfterMs: number) {
+    super('ERR_VERBENA_RESOURCE_EXHAUSTED', message, { retryAfterMs });
+    this.name = 'VerbenaError';
+    this.reason = reason;
+  }
+}
+
 /** What clients are told while the server stops. */
 export function drainingError(): VerbenaError {
   return new VerbenaError('ERR_VERBENA_DRAINING', 'the server is about to stop', {

@@ -19,8 +19,16 @@ import { LocalSessionData, type SessionDataHost } from '../workers/local-session
 import { capacityOf, type Capacity } from './capacity.js';
 import { Listener, type PendingSocket } from './listener.js';
 import { resolveServerOptions, type ResolvedServerOptions, type ServerOptions } from './options.js';
-import { deviceFailedError, drainingError, refusalIn } from './refusal.js';
+import {
+  AdmissionRefusal,
+  admissionRefusalReasons,
+  deviceFailedError,
+  drainingError,
+  refusalIn,
+  type AdmissionRefusalReason,
+} from './refusal.js';
 import { ServerSession, type Session, type SessionHost } from './session.js';
+import { SlotLine } from './slot-line.js';
 import { SlotMap } from './slot-map.js';
 import type { ServerSnapshot, ServerState, ServerStats } from './views.js';
 
@@ -114,6 +122,9 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
   readonly #pending = new Set<ServerSession>();
   readonly #sessions = new Set<ServerSession>();
   readonly #refused: Record<string, number> = {};
+  readonly #noRoom = Object.fromEntries(
+    admissionRefusalReasons.map((reason) => [reason, 0]),
+  ) as Record<AdmissionRefusalReason, number>;
   readonly #ended: Record<string, number> = {};
   readonly #queuePairFailures: Record<string, number> = {};
   readonly #handshakes = new DurationHistogram();
@@ -150,6 +161,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
       }),
       handshakeTimeoutMs: options.handshakeTimeoutMs,
       maxPending: options.maxPendingHandshakes,
+      ratePerAddress: options.connectionRatePerAddress,
       onSecure: (socket, pending) => this.#onSecure(socket, pending),
       onRefused: (cause) => {
         const message = `a peer did not get through TLS: ${messageOf(cause)}`;
@@ -228,7 +240,10 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
       pool: this.#device.poolStats(),
       accepted: this.#accepted,
       refused: { ...this.#refused },
+      noRoom: { ...this.#noRoom },
       turnedAway: this.#listener.turnedAway,
+      droppedByRate: this.#listener.droppedByRate,
+      connectionQueue: this.#host.line.stats(),
       handshakeDurations: this.#handshakes.durations(),
       requestDurations: requestDurations.durations(),
       queuePairFailures: { ...this.#queuePairFailures },
@@ -316,11 +331,14 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
   }
 
   #makeHost(port: PortChoice, psns: PsnSet): SessionHost {
+    const slots = new SlotMap<ServerSession>(this.capacity.clients);
+    const { connectionQueueSize: size, connectionQueueTimeoutMs: timeoutMs } = this.#options;
     return {
       device: this.#device,
       port,
       options: this.#options,
-      slots: new SlotMap(this.capacity.clients),
+      slots,
+      line: new SlotLine({ size, timeoutMs, slots }),
       psns,
       place: (session) => new LocalSessionData<Session>(this.#dataHost, session, session),
       refusal: () => refusalIn(this.#state, this.#device.name),
@@ -353,7 +371,8 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
       const message = `the set-up was not finished within ${handshakeTimeoutMs} ms`;
       session.failSetup(new VerbenaError('ERR_VERBENA_HANDSHAKE_TIMEOUT', message), true);
     };
-    session.start();
+    if (pending.refusal === undefined) session.start();
+    else session.failSetup(pending.refusal);
   }
 
   #onReady(session: ServerSession): void {
@@ -365,6 +384,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
 
   #onRefused(error: VerbenaError): void {
     increment(this.#refused, error.code);
+    if (error instanceof AdmissionRefusal) this.#noRoom[error.reason]++;
     this.emit('refused', error);
   }
 

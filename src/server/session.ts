@@ -15,7 +15,8 @@ import { RETRY_AFTER_MS } from '../workers/device-refusal.js';
 import type { Opened, SessionControl, SessionData } from '../workers/session-data.js';
 import { familiesOf, type SessionPort } from '../workers/session-resources.js';
 import type { ResolvedServerOptions } from './options.js';
-import { drainingError } from './refusal.js';
+import { drainingError, type AdmissionRefusal } from './refusal.js';
+import type { SlotLine, SlotSeeker } from './slot-line.js';
 import type { SlotMap } from './slot-map.js';
 
 export interface SessionEvents {
@@ -67,6 +68,8 @@ export interface Session extends EventEmitter<SessionEvents> {
 export interface SessionHost extends SessionPort {
   readonly options: ResolvedServerOptions;
   readonly slots: SlotMap<ServerSession>;
+  /** Where clients wait for a slot. */
+  readonly line: SlotLine;
   readonly psns: PsnSet;
   /** What newcomers are told; undefined when they are welcome. */
   refusal(): VerbenaError | undefined;
@@ -92,7 +95,7 @@ interface Agreement {
 
 export class ServerSession
   extends EventEmitter<SessionEvents>
-  implements Session, ControlListener, SessionControl, SessionHooks
+  implements Session, ControlListener, SessionControl, SessionHooks, SlotSeeker
 {
   readonly remoteAddress: string;
   readonly #host: SessionHost;
@@ -101,6 +104,8 @@ export class ServerSession
   readonly #certificate: PeerCertificate | undefined;
   readonly #undo = new UndoStack();
   readonly #onSetupOver: (isReady: boolean) => void;
+  /** What the client said, which counts when it is its turn. */
+  #heard: { readonly hello: Hello; readonly raw: Buffer } | undefined;
   #isSetupOver = false;
   #connectedAtMs = 0;
   #agreement: Agreement | undefined;
@@ -223,21 +228,22 @@ export class ServerSession
 
   onControlMessage(message: ControlMessage, raw: Buffer): void {
     if (message.type === 'keepalive') return;
-    if (message.type !== 'hello' || this.#agreement !== undefined) {
+    if (message.type !== 'hello' || this.#heard !== undefined) {
       throw new VerbenaError(
         'ERR_VERBENA_UNEXPECTED_MESSAGE',
         `a '${message.type}' message is not expected during the set-up`,
       );
     }
-    try {
-      this.#onHello(message, raw);
-    } catch (error) {
-      this.failSetup(toVerbenaError(error, 'ERR_VERBENA_INTERNAL'));
-    }
+    this.#heard = { hello: message, raw };
+    this.#attempt(() => {
+      this.#checkWelcome();
+      this.#host.line.arrive(this);
+    });
   }
 
   onControlEnd(error: VerbenaError): void {
     if (this.#isSetupOver) return;
+    this.#host.line.leave(this);
     this.#setupIsOver(false);
     void this.#release(error).then((failures) => this.#host.onSetupFailed(this, error, failures));
   }
@@ -247,11 +253,31 @@ export class ServerSession
     if (refusal !== undefined) throw refusal;
   }
 
-  #onHello(hello: Hello, helloRaw: Buffer): void {
+  // SlotSeeker: it said hello, and there may have been no slot then.
+
+  onTurn(): void {
+    this.#attempt(() => this.#welcome());
+  }
+
+  onTooLate(refusal: AdmissionRefusal): void {
+    this.failSetup(refusal);
+  }
+
+  #attempt(step: () => void): void {
+    try {
+      step();
+    } catch (error) {
+      this.failSetup(toVerbenaError(error, 'ERR_VERBENA_INTERNAL'));
+    }
+  }
+
+  #welcome(): void {
+    if (this.#heard === undefined) return;
+    const { hello, raw: helloRaw } = this.#heard;
     this.#checkWelcome();
     this.#channel.allowLargeFrames();
-    const { slots, psns } = this.#host;
-    const id = this.#takeSlot(slots);
+    const { slots, psns, line } = this.#host;
+    const id = this.#takeSlot(slots, line);
     psns.claim(hello.endpoint.psn);
     this.#undo.add(() => psns.free(hello.endpoint.psn));
     const localPsn = psns.draw();
@@ -265,7 +291,7 @@ export class ServerSession
     );
   }
 
-  #takeSlot(slots: SlotMap<ServerSession>): number {
+  #takeSlot(slots: SlotMap<ServerSession>, line: SlotLine): number {
     const id = slots.take(this);
     if (id === undefined) {
       throw new VerbenaError(
@@ -274,7 +300,10 @@ export class ServerSession
         { retryAfterMs: RETRY_AFTER_MS },
       );
     }
-    this.#undo.add(() => slots.free(id));
+    this.#undo.add(() => {
+      slots.free(id);
+      line.onSlotFreed();
+    });
     return id;
   }
 

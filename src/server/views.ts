@@ -1,11 +1,13 @@
 // What a server shows of itself: what exists now, and what happened so far.
 import type { RequestGateStats } from '../admission/request-gate.js';
+import type { WaitingLineStats } from '../admission/waiting-line.js';
 import type { Durations } from '../connection/duration-histogram.js';
 import type { TrafficStats } from '../connection/traffic-stats.js';
 import type { NativePollGroupStats } from '../native/addon.js';
 import type { BufferPoolStats } from '../rdma/buffer-pool.js';
 import type { OwnerNode, ResourceKind, ResourceRecord } from '../rdma/registry.js';
 import type { Capacity } from './capacity.js';
+import type { AdmissionRefusalReason } from './refusal.js';
 
 export interface ServerSnapshot {
   readonly device: string;
@@ -57,6 +59,12 @@ export interface ServerStats {
   /** Set-ups that succeeded, and that failed by code. */
   readonly accepted: number;
   readonly refused: Readonly<Record<string, number>>;
+  /** Of those refused, the ones for whom there was no room, by why. */
+  readonly noRoom: Readonly<Record<AdmissionRefusalReason, number>>;
+  /** Clients that wait for a slot, and what became of those that did. */
+  readonly connectionQueue: WaitingLineStats;
+  /** Sockets closed at once because their address came too often, and had been told so. */
+  readonly droppedByRate: number;
   /** Sockets closed at once because `maxPendingHandshakes` others were in their set-up. */
   readonly turnedAway: number;
   /** From TCP accept to the end of a set-up that succeeded. */

@@ -83,11 +83,11 @@ describe('connections', () => {
 
   it('that are rejected are counted by reason', async () => {
     await server.close();
-    await start({ maxConnections: 1 });
+    await start({ maxConnections: 1, connectionQueueSize: 0 });
     const [only] = await clients(1);
     expect(await codeOfRejection(connectTo(server))).toBe('ERR_VERBENA_RESOURCE_EXHAUSTED');
     expect(await codeOfRejection(connectTo(server))).toBe('ERR_VERBENA_RESOURCE_EXHAUSTED');
-    await expectSample('verbena_connections_rejected_total{reason="resource_exhausted"}', 2);
+    await expectSample('verbena_connections_rejected_total{reason="all_taken"}', 2);
     const samples = await scrape();
     expect(samples['verbena_connections_accepted_total']).toBe(1);
     expect(samples['verbena_handshake_failures_total{cause="resource_exhausted"}']).toBeUndefined();

@@ -106,7 +106,7 @@ describe('a connection that is to be made again', () => {
   });
 
   it('waits as long as a full server asks for', async () => {
-    const server = await startServer({ maxConnections: 1 });
+    const server = await startServer({ maxConnections: 1, connectionQueueSize: 0 });
     const { client, announced } = await connectAgain(server, soon);
     const again = once(client, 'reconnect');
     // Somebody else takes the slot before this client returns.

@@ -33,10 +33,10 @@ describe('DrainRate', () => {
 
   it('does not take the time before a start, or after a pause, for slowness', () => {
     const { rate, endMs } = steady(100, 0.2);
-    expect(rate.perSecond(endMs)).toBeCloseTo(100, 0);
+    expect(rate.perSecond(endMs - 10)).toBeCloseTo(100, 0);
     const again = endMs + 60_000;
     for (let step = 0; step < 20; step++) rate.note(again + step * 10);
-    expect(rate.perSecond(again + 200)).toBeCloseTo(100, 0);
+    expect(rate.perSecond(again + 190)).toBeCloseTo(100, 0);
   });
 
   it('tells a wait in proportion to what is ahead', () => {
@@ -44,6 +44,15 @@ describe('DrainRate', () => {
     expect(rate.msUntil(50, endMs)).toBeGreaterThanOrEqual(490);
     expect(rate.msUntil(50, endMs)).toBeLessThanOrEqual(510);
     expect(rate.msUntil(0, endMs)).toBe(1);
+  });
+
+  it('takes one, or two at once, for no rate to count on', () => {
+    const rate = new DrainRate();
+    rate.note(9000);
+    expect(rate.perSecond(9000)).toBe(0);
+    expect(rate.msUntil(1, 9001)).toBe(1000);
+    rate.note(9001);
+    expect(rate.perSecond(9001)).toBeLessThanOrEqual(10);
   });
 
   it('tells a wait within bounds when nothing, or next to nothing, gets done', () => {
