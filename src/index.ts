@@ -26,7 +26,8 @@ export type {
   ClientInstancePoolOptions,
   PooledClient,
 } from './client/instance-pool.js';
-export type { ConnectOptions, ReconnectOptions } from './client/options.js';
+export type { ConnectOptions, ReconnectOptions, RetryOptions } from './client/options.js';
+export type { RetryCounts } from './client/retrier.js';
 export type { RequestPhases } from './connection/request-phases.js';
 export type { RequestOptions } from './connection/requester.js';
 

@@ -4,8 +4,14 @@ import { drawPsn } from '../handshake/psn.js';
 import type { GidFamily } from '../rdma/addressing.js';
 import { acquireDevice } from '../rdma/device.js';
 import { ClientConnection, type Connection, type EstablishedConnection } from './connection.js';
-import { resolveConnectOptions, resolveReconnectOptions, type ConnectOptions } from './options.js';
+import {
+  resolveConnectOptions,
+  resolveReconnectOptions,
+  resolveRetryOptions,
+  type ConnectOptions,
+} from './options.js';
 import { ReconnectingConnection } from './reconnecting.js';
+import { Retrier } from './retrier.js';
 import { ClientSetup, SetupRefused, type SetupOptions } from './setup.js';
 
 /**
@@ -93,8 +99,9 @@ export async function establishWith(
 export async function connectWith(
   raw: ConnectOptions,
   psnSource: () => number,
+  retrier?: Retrier,
 ): Promise<Connection> {
-  return new ClientConnection(await establishWith(raw, psnSource));
+  return new ClientConnection(await establishWith(raw, psnSource), retrier);
 }
 
 /**
@@ -102,14 +109,19 @@ export async function connectWith(
  * to do: ERR_VERBENA_INVALID_OPTION, ERR_VERBENA_UNKNOWN_DEVICE, ERR_VERBENA_CONNECT,
  * ERR_VERBENA_TLS, ERR_VERBENA_HANDSHAKE_TIMEOUT, the server's refusal
  * (ERR_VERBENA_RESOURCE_EXHAUSTED, ERR_VERBENA_DRAINING, ...; `retryAfterMs` may be set), or
- * ERR_VERBENA_ABORTED. Nothing is left behind then.
+ * ERR_VERBENA_ABORTED. Nothing is left behind then. With the option `retry` it tries again after a
+ * refusal that says when.
  */
 export async function connect(options: ConnectOptions): Promise<Connection> {
   const reconnect = resolveReconnectOptions(options);
-  const first = await connectWith(options, drawPsn);
+  const retry = resolveRetryOptions(options);
+  const retrier = retry === undefined ? undefined : new Retrier(retry);
+  const attempt = (): Promise<Connection> => connectWith(options, drawPsn, retrier);
+  const limits = { deadline: Infinity, signal: options.signal };
+  const first = await (retrier?.run(attempt, limits) ?? attempt());
   if (reconnect === undefined) return first;
   return new ReconnectingConnection(first, {
     reconnect,
-    connect: (signal) => connectWith({ ...options, signal }, drawPsn),
+    connect: (signal) => connectWith({ ...options, signal }, drawPsn, retrier),
   });
 }

@@ -14,6 +14,7 @@ import type { ControlChannel } from '../handshake/control-channel.js';
 import { ControlSession, closedHere, type SessionHooks } from '../handshake/control-session.js';
 import type { Hello, Welcome } from '../handshake/messages.js';
 import type { ResolvedConnectOptions } from './options.js';
+import type { RetryCounts, Retrier } from './retrier.js';
 
 export type ConnectionState = 'open' | 'draining' | 'closing' | 'closed' | 'reconnecting';
 
@@ -63,8 +64,10 @@ export interface Connection extends EventEmitter<ConnectionEvents>, AsyncDisposa
   readonly remotePsn: number;
   /** Number of the local queue pair, 24 bits. */
   readonly qpn: number;
-  /** What this connection did so far. */
+  /** What this connection did so far. A request that is tried again counts each time. */
   readonly traffic: Readonly<TrafficStats>;
+  /** What was tried again after refusals, with the option `retry`; with `reconnect`, in all. */
+  readonly retryCounts: Readonly<RetryCounts>;
   /**
    * Sends a request and resolves with the response. `payload` must not change until then; the
    * response belongs to the caller. Rejects with a VerbenaError. Of these the connection survives:
@@ -128,6 +131,8 @@ export class ClientConnection
   readonly qpn: number;
   readonly #endpoint: Endpoint;
   readonly #requester: Requester;
+  readonly #retrier: Retrier | undefined;
+  readonly #requestTimeoutMs: number;
   readonly #oneSided: OneSided;
   readonly #control: ControlSession;
   readonly #undo: UndoStack;
@@ -136,7 +141,8 @@ export class ClientConnection
   readonly #released: Promise<void>;
   #state: ConnectionState = 'open';
 
-  constructor(established: EstablishedConnection) {
+  /** `retrier`: tries refused requests again; may outlive this connection. */
+  constructor(established: EstablishedConnection, retrier?: Retrier) {
     super();
     const { options, hello, welcome, region, endpoint, undo } = established;
     this.id = welcome.clientId;
@@ -148,6 +154,8 @@ export class ClientConnection
     this.qpn = endpoint.qp.qpn;
     this.#endpoint = endpoint;
     this.#undo = undo;
+    this.#retrier = retrier;
+    this.#requestTimeoutMs = options.requestTimeoutMs;
     this.#finishTimeoutMs = options.closeTimeoutMs;
     this.#requester = new Requester({
       endpoint,
@@ -182,8 +190,19 @@ export class ClientConnection
     return { ...this.#endpoint.stats };
   }
 
+  get retryCounts(): Readonly<RetryCounts> {
+    return { ...(this.#retrier?.counts ?? { retries: 0, retriesDenied: 0 }) };
+  }
+
   request(payload: Uint8Array, options?: RequestOptions): Promise<Uint8Array> {
-    return this.#requester.request(payload, options);
+    const retrier = this.#retrier;
+    if (retrier === undefined) return this.#requester.request(payload, options);
+    const deadline = performance.now() + (options?.timeoutMs ?? this.#requestTimeoutMs);
+    const attempt = (isFirst: boolean): Promise<Uint8Array> => {
+      const timeoutMs = Math.max(1, deadline - performance.now());
+      return this.#requester.request(payload, isFirst ? options : { ...options, timeoutMs });
+    };
+    return retrier.run(attempt, { deadline, signal: options?.signal });
   }
 
   write(offset: number, bytes: Uint8Array, options?: WriteOptions): Promise<void> {
@@ -294,6 +313,7 @@ export class ClientConnection
     if (this.#state === 'open' || this.#state === 'draining') this.#state = state;
     this.#requester.refuseNew(error);
     this.#oneSided.refuseNew(error);
+    this.#retrier?.stop();
   }
 
   async #onEnded(reason: VerbenaError): Promise<void> {

@@ -40,6 +40,33 @@ export function resolveReconnectOptions({
   };
 }
 
+/** How what a server refuses for want of room is tried again, when the server says so. */
+export interface RetryOptions {
+  /** Attempts after the first, of one request or set-up; default 3. */
+  readonly maxRetries?: number | undefined;
+  /** A refusal that asks for a longer wait is not tried again; default 10,000. */
+  readonly maxDelayMs?: number | undefined;
+  /**
+   * Retries in a hundred requests, over time: beyond, refusals are reported at once, so that
+   * retries do not feed the overload that they come from. Ten are possible from the start. Default
+   * 10.
+   */
+  readonly budgetPercent?: number | undefined;
+}
+
+export type ResolvedRetryOptions = { readonly [K in keyof RetryOptions]-?: number };
+
+/** Undefined when nothing is to be tried again. */
+export function resolveRetryOptions({ retry }: ConnectOptions): ResolvedRetryOptions | undefined {
+  if (retry === undefined || retry === false) return undefined;
+  const { maxRetries, maxDelayMs, budgetPercent } = retry === true ? {} : retry;
+  return {
+    maxRetries: integerOption('retry.maxRetries', maxRetries, 3, { min: 1, max: 1000 }),
+    maxDelayMs: numberOption('retry.maxDelayMs', maxDelayMs, 10_000, timeoutRange),
+    budgetPercent: numberOption('retry.budgetPercent', budgetPercent, 10, { min: 0, max: 100 }),
+  };
+}
+
 /** Options of `connect`. Bytes and milliseconds unless the name says otherwise. */
 export interface ConnectOptions extends DeviceOptions {
   /** Address and TCP port of the server. */
@@ -88,6 +115,12 @@ export interface ConnectOptions extends DeviceOptions {
    * first attempt is not repeated: when it fails, `connect` rejects. Default false.
    */
   readonly reconnect?: boolean | ReconnectOptions | undefined;
+  /**
+   * Try again what the server refuses with a time to come back (`retryAfterMs`), set-ups and
+   * requests: not sooner than it says, with jitter, within `requestTimeoutMs` of a request; true
+   * for the defaults. Nothing is repeated that a handler has begun. Default false.
+   */
+  readonly retry?: boolean | RetryOptions | undefined;
   /** Aborting it gives the attempt up. */
   readonly signal?: AbortSignal | undefined;
 }

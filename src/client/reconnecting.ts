@@ -8,6 +8,7 @@ import { closedHere } from '../handshake/control-session.js';
 import { throwLater } from '../rdma/poll-group.js';
 import type { Connection, ConnectionEvents, ConnectionState, WriteOptions } from './connection.js';
 import type { ResolvedReconnectOptions } from './options.js';
+import type { RetryCounts } from './retrier.js';
 
 /** Errors that another attempt would only meet again. */
 const hopeless: ReadonlySet<string> = new Set([
@@ -93,6 +94,10 @@ export class ReconnectingConnection extends EventEmitter<ConnectionEvents> imple
 
   get traffic(): Readonly<TrafficStats> {
     return this.#current.traffic;
+  }
+
+  get retryCounts(): Readonly<RetryCounts> {
+    return this.#current.retryCounts;
   }
 
   async request(payload: Uint8Array, options?: RequestOptions): Promise<Uint8Array> {

@@ -39,7 +39,7 @@ const typescriptRules: Rule = {
   metrics: ['.', 'server', 'connection', 'rdma', 'native'],
   server: ['.', 'workers', 'admission', 'connection', 'handshake', 'rdma', 'native'],
   workers: ['.', 'admission', 'connection', 'handshake', 'rdma', 'native'],
-  client: ['.', 'connection', 'handshake', 'rdma', 'native'],
+  client: ['.', 'admission', 'connection', 'handshake', 'rdma', 'native'],
   connection: ['.', 'admission', 'rdma', 'native'],
   admission: ['.'],
   handshake: ['.', 'rdma', 'native'],
