@@ -124,10 +124,11 @@ TEST(Threads, QueuePairsAreDestroyedUnderLoad) {
         EXPECT_EQ(a.post_rdma(IBV_WR_RDMA_WRITE, id, b, 0, 3000), 0);
         EXPECT_EQ(b.post_rdma(IBV_WR_RDMA_READ, id, a, 4096, 3000), 0);
       }
+      // Most are destroyed with all their work under way; the last ones live to see it complete.
+      while (round == kRounds - 1 && polled == 0) std::this_thread::yield();
     }
     --working;
   });
-  EXPECT_GT(polled, 0);
 }
 
 }  // namespace

@@ -240,11 +240,11 @@ TEST(DeviceThread, StaysAwayForAsLongAsTheProgramPolls) {
 
 TEST(DeviceThread, IgnoresPollsForAWhileAfterPacketsWereLeftWaiting) {
   FakeLane lane;
-  DeviceThread thread(lane, {.standby = 2 * kMs,
+  // Long enough for the thread to be in STANDBY, however slowly it starts.
+  DeviceThread thread(lane, {.standby = kNsPerSecond,
                              .thread_driven_least = 1000 * kNsPerSecond,
                              .thread_driven_most = 1000 * kNsPerSecond});
-  // In the future, so that the thread is in STANDBY by then, however slowly it starts.
-  thread.note_poll(monotonic_now() + 500 * kMs);
+  thread.note_poll(monotonic_now());
   start(thread);
   lane.send_packet();
   lane.expect_packets(1);
@@ -357,55 +357,72 @@ TEST(DeviceThread, LosesNoWakeUpWhenPollsAndHandOversRace) {
 
 constexpr StandbyPolicy::Times kTimes{};
 
+// A program that polled from `from` to `until`, left packets waiting, and polls again after `gap`.
+void leave_packets(StandbyPolicy& policy, TimeNs from, TimeNs until, TimeNs gap) {
+  policy.on_expired(from, until, /*packets_waiting=*/true);
+  policy.stands_by(until + gap, until + gap);
+}
+
+// How long it is until the thread stands by again for a program that polls all the time.
+TimeNs thread_driven_for(StandbyPolicy& policy, TimeNs from) {
+  TimeNs until = from;
+  while (!policy.stands_by(until, until)) until += kMs;
+  return until - from;
+}
+
 TEST(StandbyPolicy, StandsByForAWhileAfterAPoll) {
-  const StandbyPolicy policy(kTimes);
+  StandbyPolicy policy(kTimes);
   EXPECT_FALSE(policy.stands_by(1000, 0));
   EXPECT_TRUE(policy.stands_by(1000, 1000));
   EXPECT_TRUE(policy.stands_by(1000 + kTimes.standby - 1, 1000));
   EXPECT_FALSE(policy.stands_by(1000 + kTimes.standby, 1000));
 }
 
-// When the thread stands by again for a program that polls all the time.
-TimeNs thread_driven_for(const StandbyPolicy& policy, TimeNs from) {
-  TimeNs until = from;
-  while (!policy.stands_by(until, until)) until += kMs;
-  return until - from;
-}
-
-TEST(StandbyPolicy, DrivesLongerEachTimeThatPacketsWereLeftWaiting) {
+TEST(StandbyPolicy, DrivesLongerEachTimeThatPacketsWaitedForMostOfTheTime) {
   StandbyPolicy policy(kTimes);
   TimeNs now = kNsPerSecond;
   for (const TimeNs expected_ms : {10, 20, 40, 80, 160, 320, 640, 1000, 1000}) {
-    policy.on_expired(now, now - kTimes.standby, true);
-    EXPECT_EQ(thread_driven_for(policy, now), expected_ms * kMs);
+    leave_packets(policy, now - 2 * kMs, now - kMs, kMs + 1);
+    EXPECT_EQ(thread_driven_for(policy, now + 1), expected_ms * kMs);
     now += 5 * kNsPerSecond;
   }
 }
 
+TEST(StandbyPolicy, ForgivesAProgramThatPolledForLongerThanPacketsWaited) {
+  StandbyPolicy policy(kTimes);
+  leave_packets(policy, kNsPerSecond, kNsPerSecond + 3 * kMs, 3 * kMs);
+  EXPECT_EQ(thread_driven_for(policy, kNsPerSecond + 6 * kMs), 0);
+}
+
+TEST(StandbyPolicy, WatchesForAsLongAsTheProgramDoesNotPoll) {
+  StandbyPolicy policy(kTimes);
+  policy.on_expired(kNsPerSecond - kMs, kNsPerSecond, true);
+  EXPECT_FALSE(policy.stands_by(kNsPerSecond + kTimes.standby, kNsPerSecond));
+  EXPECT_FALSE(policy.stands_by(kNsPerSecond + 100 * kMs, kNsPerSecond));
+}
+
 TEST(StandbyPolicy, DoesNotMindAProgramThatStopsWithNothingWaiting) {
   StandbyPolicy policy(kTimes);
-  policy.on_expired(kNsPerSecond, kNsPerSecond - kMs, false);
-  EXPECT_EQ(thread_driven_for(policy, kNsPerSecond), 0);
+  policy.on_expired(kNsPerSecond - kMs, kNsPerSecond, false);
+  EXPECT_EQ(thread_driven_for(policy, 2 * kNsPerSecond), 0);
 }
 
 TEST(StandbyPolicy, ForgetsAfterGoodBehaviour) {
   StandbyPolicy policy(kTimes);
   TimeNs now = kNsPerSecond;
-  const auto fail_thrice = [&] {
-    for (int i = 0; i < 3; ++i) {
-      now += kNsPerSecond;
-      policy.on_expired(now, now - kMs, true);
-    }
+  const auto fail = [&] {
+    now += 5 * kNsPerSecond;
+    leave_packets(policy, now, now + kMs, 2 * kMs);
+    return thread_driven_for(policy, now + 3 * kMs);
   };
-  fail_thrice();
+  EXPECT_EQ(fail(), 10 * kMs);
+  EXPECT_EQ(fail(), 20 * kMs);
   policy.on_handed_over();
-  now += kNsPerSecond;
-  policy.on_expired(now, now - kMs, true);
-  EXPECT_EQ(thread_driven_for(policy, now), 10 * kMs);
-  fail_thrice();
-  now += kNsPerSecond;
-  policy.on_expired(now, now - kTimes.good_behaviour, true);
-  EXPECT_EQ(thread_driven_for(policy, now), 10 * kMs);
+  EXPECT_EQ(fail(), 10 * kMs);
+  EXPECT_EQ(fail(), 20 * kMs);
+  now += 5 * kNsPerSecond;
+  leave_packets(policy, now, now + kTimes.good_behaviour, 0);
+  EXPECT_EQ(fail(), 10 * kMs);
 }
 
 }  // namespace

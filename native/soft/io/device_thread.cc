@@ -171,7 +171,7 @@ void DeviceThread::stand_by() {
   }
   const bool waiting = packets_waiting();
   if (waiting) count(counters_.overdue);
-  policy_.on_expired(monotonic_now(), since, waiting);
+  policy_.on_expired(since, last_poll, waiting);
 }
 
 bool DeviceThread::packets_waiting() const {

@@ -3,13 +3,14 @@
 #pragma once
 
 #include <algorithm>
+#include <utility>
 
 #include "soft/io/clock.h"
 
 namespace verbena::io {
 
 // A program that polls drives the lane by itself, faster than a woken thread could. A program that
-// polled and then spins on memory, or is busy, leaves packets waiting: for a while, doubled each
+// spins on memory, or is busy most of the time, leaves packets waiting: for a while, doubled each
 // time, the thread drives the lane whoever polls.
 class StandbyPolicy {
  public:
@@ -27,7 +28,8 @@ class StandbyPolicy {
       : times_(times), next_penalty_(times.thread_driven_least) {}
 
   // `last_poll` is when the program last drove the lane; 0 when it said that it stops.
-  bool stands_by(TimeNs now, TimeNs last_poll) const {
+  bool stands_by(TimeNs now, TimeNs last_poll) {
+    if (gap_began_ != 0 && last_poll > gap_began_) judge(last_poll);
     return now >= thread_driven_until_ && now < standby_end(last_poll);
   }
   TimeNs standby_end(TimeNs last_poll) const {
@@ -37,18 +39,30 @@ class StandbyPolicy {
   // The program went to sleep and said so.
   void on_handed_over() { next_penalty_ = times_.thread_driven_least; }
 
-  // It stopped polling without a word, since when standby had begun at `since`.
-  void on_expired(TimeNs now, TimeNs since, bool packets_waiting) {
-    if (now - since >= times_.good_behaviour) next_penalty_ = times_.thread_driven_least;
+  // It stopped polling without a word, after `last_poll`; standby had begun at `since`.
+  void on_expired(TimeNs since, TimeNs last_poll, bool packets_waiting) {
+    if (last_poll - since >= times_.good_behaviour) next_penalty_ = times_.thread_driven_least;
     if (!packets_waiting) return;
-    thread_driven_until_ = now + next_penalty_;
-    next_penalty_ = std::min(2 * next_penalty_, times_.thread_driven_most);
+    gap_began_ = last_poll;
+    polled_for_ = last_poll - since;
   }
 
  private:
+  // It polls again. Who polled for longer than it left packets waiting had other work to do, or was
+  // kept from the processor: then the thread would be in its way.
+  void judge(TimeNs polled_again) {
+    const TimeNs gap = polled_again - std::exchange(gap_began_, 0);
+    if (gap <= polled_for_) return;
+    thread_driven_until_ = polled_again + next_penalty_;
+    next_penalty_ = std::min(2 * next_penalty_, times_.thread_driven_most);
+  }
+
   Times times_;
   TimeNs next_penalty_;
   TimeNs thread_driven_until_ = 0;
+  // Of the gap that packets wait in, until the program polls again; 0 when there is none.
+  TimeNs gap_began_ = 0;
+  TimeNs polled_for_ = 0;
 };
 
 }  // namespace verbena::io
