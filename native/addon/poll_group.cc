@@ -38,6 +38,7 @@ PollGroup::PollGroup(std::shared_ptr<Environment> environment,
                      const std::shared_ptr<verbs::Device>& device, const PollGroupOptions& options,
                      std::shared_ptr<JsCallback> on_completions)
     : environment_(std::move(environment)),
+      device_(device),
       options_(options),
       on_completions_(std::move(on_completions)),
       channel_(std::make_shared<verbs::CompletionChannel>(device)),
@@ -179,7 +180,10 @@ void PollGroup::report_errors() {
 }
 
 void PollGroup::flush() {
-  posts_.drain();
+  {
+    const verbs::Device::PostBatch together(*device_);
+    posts_.drain();
+  }
   if (posts_.has_failures()) keep_awake();
 }
 

@@ -96,6 +96,7 @@ class PollGroup : public std::enable_shared_from_this<PollGroup> {
   }
 
   std::shared_ptr<Environment> environment_;
+  std::shared_ptr<verbs::Device> device_;
   PollGroupOptions options_;
   std::shared_ptr<JsCallback> on_completions_;
   std::shared_ptr<verbs::CompletionChannel> channel_;

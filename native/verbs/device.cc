@@ -228,6 +228,14 @@ const void* Device::counters_page() const {
   return shared_->library().counters_page(context());
 }
 
+Device::PostBatch::PostBatch(const Device& device) : device_(device) {
+  device_.shared_->library().hold(device_.context());
+}
+
+Device::PostBatch::~PostBatch() {
+  device_.shared_->library().release(device_.context());
+}
+
 void Device::close() {
   if (shared_ == nullptr) return;
   require_no_children("device " + name(), "protection domains and poll groups");

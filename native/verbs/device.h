@@ -51,6 +51,18 @@ class Device : public Parent {
   /** The page of counters that our own device keeps while it is open; nullptr for others. */
   const void* counters_page() const;
 
+  /** While it lives, what its thread posts is held back, to leave together. */
+  class PostBatch {
+   public:
+    explicit PostBatch(const Device& device);
+    PostBatch(const PostBatch&) = delete;
+    PostBatch& operator=(const PostBatch&) = delete;
+    ~PostBatch();
+
+   private:
+    const Device& device_;
+  };
+
   /**
    * Gives up this hold; the last one in the process closes the context.
    * Throws ERR_VERBENA_IN_USE while children are open.

@@ -82,6 +82,8 @@ Library::Library(const std::string& path, void* handle) : path_(path) {
   last_error_ = reinterpret_cast<const char* (*)()>(dlsym(handle, "verbena_soft_last_error"));
   counters_page_ =
       reinterpret_cast<const void* (*)(ibv_context*)>(dlsym(handle, "verbena_soft_counters"));
+  hold_ = reinterpret_cast<void (*)(ibv_context*)>(dlsym(handle, "verbena_soft_hold"));
+  release_ = reinterpret_cast<void (*)(ibv_context*)>(dlsym(handle, "verbena_soft_release"));
   // child_process forks; without this a parent's write after fork() could move a pinned page away
   // from the device. Costs nothing where the kernel copies pinned pages at fork.
   check("ibv_fork_init", functions_.fork_init());
@@ -94,6 +96,14 @@ std::string Library::last_error() const {
 
 const void* Library::counters_page(ibv_context* context) const {
   return counters_page_ != nullptr ? counters_page_(context) : nullptr;
+}
+
+void Library::hold(ibv_context* context) const {
+  if (hold_ != nullptr) hold_(context);
+}
+
+void Library::release(ibv_context* context) const {
+  if (release_ != nullptr) release_(context);
 }
 
 }  // namespace verbena::verbs

@@ -65,6 +65,9 @@ class Library {
 
   /** The page of counters that our own device keeps; nullptr where the library has none. */
   const void* counters_page(ibv_context* context) const;
+  /** What this thread posts between the two leaves together, where the library knows how. */
+  void hold(ibv_context* context) const;
+  void release(ibv_context* context) const;
 
  private:
   Library(const std::string& path, void* handle);
@@ -73,6 +76,8 @@ class Library {
   Functions functions_;
   const char* (*last_error_)() = nullptr;
   const void* (*counters_page_)(ibv_context*) = nullptr;
+  void (*hold_)(ibv_context*) = nullptr;
+  void (*release_)(ibv_context*) = nullptr;
 };
 
 }  // namespace verbena::verbs

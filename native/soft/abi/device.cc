@@ -108,3 +108,13 @@ VERBENA_EXPORT int ibv_close_device(ibv_context* handle) {
 VERBENA_EXPORT const void* verbena_soft_counters(ibv_context* handle) {
   return Context::of(handle).lane->counters_page();
 }
+
+// What this thread posts between the two leaves together, with the system calls of one: see
+// docs/soft-device.md.
+VERBENA_EXPORT void verbena_soft_hold(ibv_context* handle) {
+  Context::of(handle).lane->hold();
+}
+
+VERBENA_EXPORT void verbena_soft_release(ibv_context* handle) {
+  Context::of(handle).lane->release();
+}

@@ -15,6 +15,9 @@
 namespace verbena::soft {
 namespace {
 
+// There is one lane in a process.
+thread_local bool held = false;
+
 std::unique_ptr<io::FaultInjector> make_faults(const Settings& settings) {
   if (!settings.faults) return nullptr;
   return std::make_unique<io::FaultInjector>(*settings.faults);
@@ -112,6 +115,21 @@ bool Lane::on_command(std::string_view command) {
 // end.
 void Lane::set_port(bool up) {
   if (port_up_.exchange(up) != up) raise(up ? IBV_EVENT_PORT_ACTIVE : IBV_EVENT_PORT_ERR);
+}
+
+void Lane::hold() {
+  held = true;
+}
+
+void Lane::release() {
+  held = false;
+  if (fork_guard_.in_child()) return;
+  const std::lock_guard lock(mutex_);
+  if (engine_.wants_transmit()) send_ready();
+}
+
+bool Lane::is_held() {
+  return held;
 }
 
 void Lane::poll(const engine::CompletionQueue& queue) {
@@ -237,6 +255,11 @@ void Lane::transmit(engine::TimeNs now) {
     if (mutex_.is_wanted()) break;
   }
   transmit_batch_.flush();
+}
+
+void Lane::send_ready() {
+  transmit(io::monotonic_now());
+  thread_.timer_set(next_turn());
 }
 
 void Lane::update_counters() {

@@ -57,10 +57,14 @@ class Lane : private io::Progress {
     if (fork_guard_.in_child()) return EIO;
     const std::lock_guard lock(mutex_);
     const int result = body(engine_);
-    transmit(io::monotonic_now());
-    thread_.timer_set(next_turn());
+    if (!is_held()) send_ready();
     return result;
   }
+
+  // What this thread makes ready from now on waits for its release, unless another thread drives
+  // the lane before.
+  void hold();
+  void release();
 
   // Drives the lane once on behalf of a program that found `queue` empty, unless another thread
   // does so now. A program that polls in vain gives way to others; see IdlePolicy.
@@ -107,6 +111,7 @@ class Lane : private io::Progress {
   engine::TimeNs next_deadline() override;
   int socket_fd() const override { return groups_.fd(); }
 
+  static bool is_held();
   bool another_queue_drives(const engine::CompletionQueue& queue, engine::TimeNs now);
   // True when there was work and no other thread was at it.
   bool drive_unless_driven(engine::TimeNs now);
@@ -124,6 +129,7 @@ class Lane : private io::Progress {
   bool receive_from(io::UdpSocket& socket, engine::TimeNs now);
   void accept(engine::TimeNs now, const io::Datagram& datagram);
   void transmit(engine::TimeNs now);
+  void send_ready();
   // When the engine has something to do; 0 when it has now.
   engine::TimeNs next_turn() const { return engine_.wants_transmit() ? 0 : engine_.next_timeout(); }
   void update_counters();
