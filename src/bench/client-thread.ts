@@ -1,9 +1,10 @@
 // A thread of a client process: its connections, its load, and the account of it.
 import { parentPort, workerData } from 'node:worker_threads';
 import { codeOf, messageOf } from '../errors.js';
-import { connect, type Connection } from '../index.js';
+import { connect, type ConnectOptions } from '../index.js';
 import { acquireDevice, type DeviceLease } from '../rdma/device.js';
 import { EffortMeter } from './effort.js';
+import { openConnections, openPool, type Links } from './links.js';
 import type { Command, FromThread, ThreadOrders } from './messages.js';
 import { ThreadLoad } from './thread-load.js';
 import { regionFor } from './workload.js';
@@ -20,10 +21,10 @@ function tell(message: FromThread): void {
   parentPort?.postMessage(message);
 }
 
-/** `suffix` tells it from the others of this thread. */
-function open(suffix: string): Promise<Connection> {
+/** `suffix` tells a connection from the others of this thread. */
+function optionsFor(suffix: string): ConnectOptions {
   const needed = regionFor(load.workload, load.bytes.max, load.depth);
-  return connect({
+  return {
     ...target,
     name: `bench-${clientId}${suffix}`,
     slots: Math.min(Math.max(load.depth, 16), 1024),
@@ -32,23 +33,14 @@ function open(suffix: string): Promise<Connection> {
     requestTimeoutMs: load.timeoutMs,
     handshakeTimeoutMs,
     closeTimeoutMs,
-  });
+  };
 }
 
-async function openAll(): Promise<Connection[]> {
-  const attempts = Array.from({ length: load.connections }, (_, index) =>
-    open(index === 0 ? '' : `.${index}`),
+function openAll(): Promise<Links> {
+  if (load.pool !== undefined) return openPool(optionsFor(''), load.pool, load.depth);
+  return openConnections(load.connections, (index) =>
+    connect(optionsFor(index === 0 ? '' : `.${index}`)),
   );
-  const settled = await Promise.allSettled(attempts);
-  const connections = settled.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
-  const failed = settled.find((each) => each.status === 'rejected');
-  if (failed === undefined) return connections;
-  await closeAll(connections);
-  throw failed.reason;
-}
-
-async function closeAll(connections: readonly Connection[]): Promise<void> {
-  await Promise.allSettled(connections.map((connection) => connection.close()));
 }
 
 /**
@@ -59,16 +51,8 @@ function holdDevice(): DeviceLease {
   return acquireDevice({ device: target.device, emptyPollsBeforeArm: 2 ** 32 - 1 });
 }
 
-/** Resolves with the reason when the connection has ended. */
-function endOf(connection: Connection): Promise<string> {
-  return new Promise((resolve) => {
-    connection.once('close', ({ message }) => resolve(message));
-  });
-}
-
-async function play(connections: readonly Connection[], lease: DeviceLease): Promise<void> {
-  const ends = connections.map(endOf);
-  const threadLoad = new ThreadLoad(orders, connections, () => open('.another'));
+async function play(links: Links, lease: DeviceLease): Promise<void> {
+  const threadLoad = new ThreadLoad(orders, links.all, () => connect(optionsFor('.another')));
   await threadLoad.prepare();
   const go = new Promise<void>((resolve) => {
     parentPort?.on('message', ({ type }: Command) => {
@@ -76,7 +60,7 @@ async function play(connections: readonly Connection[], lease: DeviceLease): Pro
       resolve();
     });
   });
-  tell({ type: 'ready', clientId, device: connections[0]?.device ?? target.device });
+  tell({ type: 'ready', clientId, device: links.device });
   await go;
   const effort = new EffortMeter(lease);
   const report = (): void => {
@@ -88,7 +72,7 @@ async function play(connections: readonly Connection[], lease: DeviceLease): Pro
   report();
   const { unsent, lateShare, meter } = threadLoad;
   const effortMade = effort.read(lateShare);
-  const lost = await ends[connections.findIndex(({ isOpen }) => !isOpen)];
+  const lost = await links.lost();
   const end = { effort: effortMade, unfinished: meter.underWay, unsent, lost };
   tell({ type: 'done', clientId, end });
 }
@@ -96,11 +80,11 @@ async function play(connections: readonly Connection[], lease: DeviceLease): Pro
 async function main(): Promise<void> {
   const lease = holdDevice();
   try {
-    const connections = await openAll();
+    const links = await openAll();
     try {
-      await play(connections, lease);
+      await play(links, lease);
     } finally {
-      await closeAll(connections);
+      await links.close();
     }
   } finally {
     lease.release();

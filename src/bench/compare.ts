@@ -17,6 +17,8 @@ const resultShape = z.object({
   load: z.object({
     bytes: z.object({ min: z.number(), max: z.number() }),
     connections: z.number(),
+    clientInstancesPerPool: z.number().nullable().default(null),
+    threadsPerPool: z.number().nullable().default(null),
     depth: z.number(),
     rate: z.number().nullable(),
   }),
@@ -96,12 +98,15 @@ function verdictOf(
 }
 
 function loadOf({ workload, clients, threads, load }: ComparedRun): string {
-  const { bytes, connections, depth, rate } = load;
+  const { bytes, connections, depth, rate, clientInstancesPerPool, threadsPerPool } = load;
   const size = bytes.min === bytes.max ? String(bytes.min) : `${bytes.min}..${bytes.max}`;
   const pace = rate === null ? 'closed loop' : `${rate}/s`;
   return (
     `${workload} of ${size} bytes, ${pace}, ${clients} clients, ${threads} threads × ` +
-    `${connections} connections × depth ${depth}`
+    `${connections} connections × depth ${depth}` +
+    (clientInstancesPerPool === null
+      ? ''
+      : `, pools of ${clientInstancesPerPool} instances shared by ${threadsPerPool ?? 0}`)
   );
 }
 

@@ -26,6 +26,13 @@ export interface Range {
   readonly max: number;
 }
 
+/** A pool of client instances: each thread of a client has one, lent to the loops that share it. */
+export interface PoolShape {
+  readonly clientInstancesPerPool: number;
+  readonly connectionsPerInstance: number;
+  readonly threadsPerPool: number;
+}
+
 export const arrivalKinds = ['constant', 'poisson'] as const;
 export type Arrivals = (typeof arrivalKinds)[number];
 
@@ -33,8 +40,9 @@ export type Arrivals = (typeof arrivalKinds)[number];
 export interface Load {
   readonly workload: Mix;
   readonly bytes: Range;
-  /** Connections of each thread. */
+  /** Connections of each thread; with a pool, those that it may open. */
   readonly connections: number;
+  readonly pool: PoolShape | undefined;
   /** Operations under way on each connection, at most. */
   readonly depth: number;
   readonly warmUpMs: number;
@@ -104,9 +112,25 @@ export function plural(count: number, noun: string): string {
   return `${count} ${noun}${suffix}`;
 }
 
+/** `2 pools × 3 instances × 50 connections = up to 300 connections`. */
+function describePools({ clients, load }: BenchPlan, pool: PoolShape): string {
+  const { clientInstancesPerPool, connectionsPerInstance, threadsPerPool } = pool;
+  const pools = clients[0]?.threads ?? 0;
+  const total = clients.length * pools * load.connections;
+  const parts = [
+    ...(clients.length === 1 ? [] : [plural(clients.length, 'process')]),
+    plural(pools, 'pool'),
+    plural(clientInstancesPerPool, 'instance'),
+    plural(connectionsPerInstance, 'connection'),
+  ];
+  const shared = `each pool shared by ${plural(threadsPerPool, 'thread')}`;
+  return `${parts.join(' × ')} = up to ${plural(total, 'connection')}, ${shared},`;
+}
+
 /** `1 process × 4 threads × 1 connection = 4 connections`. */
 export function describeConnections(plan: BenchPlan): string {
   const { clients, load } = plan;
+  if (load.pool !== undefined) return describePools(plan, load.pool);
   const total = plural(countThreads(plan) * load.connections, 'connection');
   const each = plural(load.connections, 'connection');
   const first = clients[0]?.threads ?? 0;

@@ -61,6 +61,11 @@ export interface BenchResult extends Figures {
   readonly load: {
     readonly bytes: Range;
     readonly connections: number;
+    /** Of each client; null, like the next three, when there is no pool. */
+    readonly clientInstancePools: number | null;
+    readonly clientInstancesPerPool: number | null;
+    readonly connectionsPerInstance: number | null;
+    readonly threadsPerPool: number | null;
     readonly depth: number;
     readonly warmUpSeconds: number;
     readonly durationSeconds: number | null;
@@ -114,11 +119,15 @@ function hostFingerprint(): HostFingerprint {
   };
 }
 
-function loadOf({ load }: BenchPlan): BenchResult['load'] {
+function loadOf({ clients, load }: BenchPlan): BenchResult['load'] {
   const { bytes, connections, depth, arrivals, verify, seed } = load;
   return {
     bytes,
     connections,
+    clientInstancePools: load.pool === undefined ? null : (clients[0]?.threads ?? null),
+    clientInstancesPerPool: load.pool?.clientInstancesPerPool ?? null,
+    connectionsPerInstance: load.pool?.connectionsPerInstance ?? null,
+    threadsPerPool: load.pool?.threadsPerPool ?? null,
     depth,
     warmUpSeconds: load.warmUpMs / 1000,
     durationSeconds: load.durationMs === undefined ? null : load.durationMs / 1000,

@@ -5,6 +5,7 @@ import type { Connection } from '../index.js';
 import { settlesWithin } from '../processes/managed-process.js';
 import { randomFrom } from '../random.js';
 import { Schedule } from './arrivals.js';
+import type { Link } from './links.js';
 import type { ThreadOrders } from './messages.js';
 import { Meter } from './meter.js';
 import { PhaseSample } from './phases.js';
@@ -32,7 +33,7 @@ export class ThreadLoad {
 
   constructor(
     orders: ThreadOrders,
-    connections: readonly Connection[],
+    links: readonly Link[],
     openAnother: () => Promise<Connection>,
   ) {
     const { load } = orders;
@@ -44,8 +45,9 @@ export class ThreadLoad {
     this.#left = load.count ?? Infinity;
     const { timeoutMs } = load;
     const options = { maxBytes: load.bytes.max, timeoutMs, random: this.#random, openAnother };
-    this.#lanes = connections.flatMap((connection) =>
-      Array.from({ length: load.depth }, (_, index) => new Lane(connection, index, options)),
+    const lanes = load.depth * (load.pool?.connectionsPerInstance ?? 1);
+    this.#lanes = links.flatMap((link) =>
+      Array.from({ length: lanes }, (_, index) => new Lane(link, index, options)),
     );
   }
 
@@ -62,10 +64,10 @@ export class ThreadLoad {
     const { workload, bytes, depth } = this.#orders.load;
     const needed = regionFor(workload, bytes.max, depth);
     if (needed === 0) return;
-    for (const { connection } of this.#lanes) {
-      if (connection.regionLength >= needed) continue;
+    for (const { link } of this.#lanes) {
+      if (link.regionLength >= needed) continue;
       throw new Error(
-        `the server lends ${connection.regionLength} bytes to a connection, and ${depth} ` +
+        `the server lends ${link.regionLength} bytes to a connection, and ${depth} ` +
           `operations at a time of ${bytes.max} bytes need ${needed}: raise its region-bytes, ` +
           'or lower --bytes or --depth',
       );
@@ -115,7 +117,7 @@ export class ThreadLoad {
       const nowMs = performance.now();
       const isMeasured = nowMs >= this.#measureFromMs;
       if (this.#isStopped || nowMs >= this.#endMs || this.#left === 0) return;
-      if (!lane.connection.isOpen) return;
+      if (!lane.link.isOpen) return;
       if (isMeasured) this.#left -= 1;
       await this.#one(lane, nowMs, isMeasured);
     }
@@ -123,7 +125,7 @@ export class ThreadLoad {
 
   async #open(lane: Lane): Promise<void> {
     for (;;) {
-      if (!lane.connection.isOpen) return;
+      if (!lane.link.isOpen) return;
       const plannedMs = await this.#schedule?.next();
       if (plannedMs === undefined) return;
       await this.#one(lane, plannedMs, plannedMs >= this.#measureFromMs);

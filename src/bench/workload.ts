@@ -1,5 +1,6 @@
 // The operations that a load is made of, each on one connection, and their mix by weight.
 import type { Connection, RequestOptions } from '../index.js';
+import type { Link } from './links.js';
 
 export const operationNames = [
   'echo',
@@ -19,7 +20,7 @@ export interface Mix {
 
 const counterBytes = 8;
 /** Those that need memory at the server. */
-const oneSided: ReadonlySet<OperationName> = new Set([
+export const oneSided: ReadonlySet<OperationName> = new Set([
   'write',
   'read',
   'fetch-add',
@@ -40,7 +41,7 @@ export interface LaneOptions {
   readonly openAnother: () => Promise<Connection>;
 }
 
-/** Where one operation at a time is under way: a connection, and memory of its own at both ends. */
+/** Where one operation at a time is under way: a link, and memory of its own at both ends. */
 export class Lane {
   readonly #payload: Uint8Array;
   readonly #stamp: DataView;
@@ -52,7 +53,7 @@ export class Lane {
   #sequence = 0;
 
   constructor(
-    readonly connection: Connection,
+    readonly link: Link,
     index: number,
     private readonly options: LaneOptions,
   ) {
@@ -72,22 +73,22 @@ export class Lane {
   ): Promise<number> {
     switch (operation) {
       case 'echo':
-        this.#answer = await this.connection.request(this.#fresh(bytes), {
+        this.#answer = await this.link.request(this.#fresh(bytes), {
           timeoutMs: this.options.timeoutMs,
           onPhases,
         });
         return bytes;
       case 'write':
-        await this.connection.write(this.#dataOffset, this.#fresh(bytes));
+        await this.link.write(this.#dataOffset, this.#fresh(bytes));
         return bytes;
       case 'read':
-        this.#answer = await this.connection.read(this.#dataOffset, bytes);
+        this.#answer = await this.link.read(this.#dataOffset, bytes);
         return bytes;
       case 'fetch-add':
-        this.#found = await this.connection.fetchAdd(this.#counterOffset, 1n);
+        this.#found = await this.link.fetchAdd(this.#counterOffset, 1n);
         return counterBytes;
       case 'compare-swap':
-        this.#found = await this.connection.compareSwap(
+        this.#found = await this.link.compareSwap(
           this.#counterOffset,
           this.#counter,
           this.#counter + 1n,
@@ -111,7 +112,7 @@ export class Lane {
     } else if (operation === 'write') {
       if (!verify) return;
       this.#kept.set(sent);
-      expectSame(await this.connection.read(this.#dataOffset, bytes), sent);
+      expectSame(await this.link.read(this.#dataOffset, bytes), sent);
     } else if (operation === 'read') {
       if (verify) expectSame(this.#answer, this.#kept.subarray(0, bytes));
     } else if (operation === 'connect') {
@@ -128,7 +129,7 @@ export class Lane {
   /** Fills the region of this lane, so that a read has something to find. */
   async prepare(): Promise<void> {
     this.#kept.set(this.#payload);
-    await this.connection.write(this.#dataOffset, this.#payload);
+    await this.link.write(this.#dataOffset, this.#payload);
   }
 
   // No two payloads of a lane are alike, as far as they have room for a number.

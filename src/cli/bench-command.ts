@@ -11,6 +11,7 @@ import {
   type BenchPlan,
   type ClientPlan,
   type Load,
+  type PoolShape,
   type Range,
 } from '../bench/plan.js';
 import { plannedClients, type PlanFile } from '../bench/plan-file.js';
@@ -19,7 +20,7 @@ import type { BenchResult } from '../bench/result.js';
 import { BenchRun } from '../bench/run.js';
 import { doublings, labelAt, planAt, seriesOf, type Steps } from '../bench/series.js';
 import { secondLine, seriesSummary, summaryOf, warningsOf } from '../bench/table.js';
-import type { Mix } from '../bench/workload.js';
+import { oneSided, type Mix } from '../bench/workload.js';
 import { messageOf } from '../errors.js';
 import { CliFailure, ExitCode } from './failure.js';
 import { untilSignal } from './interruption.js';
@@ -36,6 +37,10 @@ export interface BenchOptions {
   readonly clones: number;
   readonly baseClientId: number;
   readonly connections: number;
+  readonly clientInstancePools?: number;
+  readonly clientInstancesPerPool?: number;
+  readonly connectionsPerInstance?: number;
+  readonly threadsPerPool?: number;
   readonly depth: number;
   readonly workload: Mix;
   readonly bytes?: Range;
@@ -114,6 +119,46 @@ function checkTogether(options: BenchOptions): void {
   }
 }
 
+/** Undefined when no option of a pool is given. */
+function poolOf(options: BenchOptions): PoolShape | undefined {
+  const { clientInstancePools, clientInstancesPerPool, connectionsPerInstance, threadsPerPool } =
+    options;
+  const instances = clientInstancesPerPool ?? 1;
+  const all = [clientInstancePools, clientInstancesPerPool, connectionsPerInstance, threadsPerPool];
+  if (all.every((each) => each === undefined)) return undefined;
+  return {
+    clientInstancesPerPool: instances,
+    connectionsPerInstance: connectionsPerInstance ?? 1,
+    threadsPerPool: threadsPerPool ?? instances,
+  };
+}
+
+/** Options that have another name, or no meaning, where there are pools. */
+function checkPool(options: BenchOptions, file: PlanFile | undefined): void {
+  if (poolOf(options) === undefined) return;
+  const { clientThreads, clones, connections, workload } = options;
+  if (clientThreads > 0 || clones > 1) {
+    const flag = clientThreads > 0 ? '--client-threads' : '--clones';
+    const hint = 'give --client-instance-pools for so many, and --threads-per-pool to share each';
+    throw usageFailure(`${flag} has no meaning with pools, which have a thread each`, hint);
+  }
+  if (connections > 1) {
+    const hint = 'give --connections-per-instance instead';
+    throw usageFailure('--connections has no meaning with pools', hint);
+  }
+  const planned = file?.clients.find(({ threads }) => threads !== undefined);
+  if (planned !== undefined) {
+    const hint = 'give --client-instance-pools for all clients, and no threads in the plan';
+    throw usageFailure(`${planned.where}: a client with pools has a thread for each`, hint);
+  }
+  const foreign = workload.shares.find(({ operation }) => oneSided.has(operation));
+  if (foreign === undefined) return;
+  throw usageFailure(
+    `--workload ${foreign.operation} needs connections of its own, since each has its own region`,
+    'leave out the options of pools, or use echo',
+  );
+}
+
 function checkPhases({ phases, phaseSample, workload }: BenchOptions): void {
   if (!phases && phaseSample !== undefined) {
     throw usageFailure('--phase-sample is for --phases', 'give --phases too');
@@ -148,11 +193,16 @@ function checkPlan(plan: BenchPlan): void {
 
 function loadOf(options: BenchOptions): Load {
   const { duration, count } = options;
+  const pool = poolOf(options);
   const seconds = duration ?? (count === undefined ? defaultDurationSeconds : undefined);
   return {
     workload: options.workload,
     bytes: options.bytes ?? options.sweep ?? defaultBytes,
-    connections: options.connections,
+    connections:
+      pool === undefined
+        ? options.connections
+        : pool.clientInstancesPerPool * pool.connectionsPerInstance,
+    pool,
     depth: options.depth,
     warmUpMs: options.warmUp * 1000,
     durationMs: seconds === undefined ? undefined : seconds * 1000,
@@ -171,7 +221,8 @@ function loadOf(options: BenchOptions): Load {
 /** Those that the plan file lists, or so many alike. */
 function clientsOf(options: BenchOptions, file: PlanFile | undefined): ClientPlan[] {
   const { clients, clientThreads, clones, baseClientId, softAddr } = options;
-  const threads = clientThreads > 0 ? clientThreads : clones;
+  const ownThreads = clientThreads > 0 ? clientThreads : clones;
+  const threads = options.clientInstancePools ?? ownThreads;
   if (file === undefined || file.clients.length === 0) {
     return alikeClients(clients, threads, baseClientId, softAddr);
   }
@@ -192,6 +243,7 @@ async function planOf(
   file: PlanFile | undefined,
 ): Promise<BenchPlan> {
   checkTogether(options);
+  checkPool(options, file);
   const { ca } = options;
   const plan = {
     target: {

@@ -31,7 +31,29 @@ function withClients(command: Command): Command {
     .option('--clones <n>', 'the older name for threads of each client', integer(1, 256), 1)
     .option('--base-client-id <n>', 'id of the first thread', integer(0, 2 ** 31 - 1), 0)
     .option('--connections <n>', 'connections of each thread', integer(1, 10_000), 1)
-    .option('--depth <n>', 'operations under way on each connection', integer(1, 1024), 1);
+    .option('--depth <n>', 'operations under way on each connection', integer(1, 1024), 1)
+    .option(
+      '--client-instance-pools <n>',
+      'pools of client instances of each client, each in a thread with an id and a histogram of ' +
+        'its own (default: none; 1 with one of the next three)',
+      integer(1, 256),
+    )
+    .option(
+      '--client-instances-per-pool <n>',
+      'client instances that a pool lends, to one thread each (default: 1)',
+      integer(1, 10_000),
+    )
+    .option(
+      '--connections-per-instance <n>',
+      'connections that an instance opens as it needs them (default: 1)',
+      integer(1, 10_000),
+    )
+    .option(
+      '--threads-per-pool <n>',
+      'threads that share a pool: loops that borrow an instance for each round of operations ' +
+        '(default: as many as instances)',
+      integer(1, 10_000),
+    );
 }
 
 function withLoad(command: Command): Command {

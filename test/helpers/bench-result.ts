@@ -20,7 +20,7 @@ const plan: BenchPlan = {
     bytes: { min: 64, max: 64 },
     ...{ connections: 1, depth: 1, warmUpMs: 0, durationMs: 5000, count: undefined },
     ...{ rate: undefined, arrivals: 'constant', verify: false, timeoutMs: 5000 },
-    phaseSample: undefined,
+    ...{ phaseSample: undefined, pool: undefined },
     ...{ highestLatencyMs: 60_000, digits: 3, seed: 1 },
   },
   stopAtErrorShare: 1,

@@ -239,6 +239,33 @@ describe('totals', () => {
     ]);
   });
 
+  it('are those of pools whose instances are shared', async () => {
+    const names: string[] = [];
+    await using server = await startServer();
+    server.on('session', ({ name }) => names.push(name));
+    const run = bench(server.address().port, [
+      ...['--client-instance-pools', '2', '--client-instances-per-pool', '3'],
+      ...['--connections-per-instance', '2', '--threads-per-pool', '4', '--depth', '3'],
+      ...['--count', '601', '--warm-up', '0.05', '--phases', '--phase-sample', '1', '--verify'],
+    ]);
+    const { stdout, stderr } = await run.succeeded();
+    const result = resultOf(stdout);
+    expect(stderr).toContain('2 pools × 3 instances × 2 connections = up to 12 connections');
+    expect(result).toMatchObject({ complete: true, errors: 0, operations: 601, threads: 2 });
+    expect(result.load).toMatchObject({
+      ...{ clientInstancePools: 2, clientInstancesPerPool: 3, connectionsPerInstance: 2 },
+      ...{ threadsPerPool: 4, connections: 6, depth: 3 },
+    });
+    expectWhole(result.phasesUs);
+    expect(result.phasesUs?.sampled).toBe(601);
+    const all = result.operations + result.warmUp.operations;
+    expect(server.stats().traffic.responses).toBe(all);
+    // Rounds of six on an instance need both of its connections.
+    expect(names.length).toBeGreaterThan(2);
+    expect(names.length).toBeLessThanOrEqual(12);
+    expect(new Set(names)).toEqual(new Set(['bench-0', 'bench-1']));
+  });
+
   it('hold for a mix whose every answer is compared', async () => {
     await using server = await startServer();
     const args = '--workload echo=3,write=2,read=2,fetch-add=1,compare-swap=1 --verify';
@@ -335,7 +362,10 @@ describe('a run that goes wrong', () => {
     expect(result.problem).toMatch(/lends 4096 bytes .* 1024 bytes need 8256: raise/);
   });
 
-  it('keeps what was measured before the server died', async () => {
+  it.each([
+    ['connections', ['--clones', '2']],
+    ['pools', ['--client-instance-pools', '2', '--connections-per-instance', '2']],
+  ])('keeps what was measured before the server of its %s died', async (_, args) => {
     const { cert, key } = await testCertificate();
     const files = [join(folder, 'cert.pem'), join(folder, 'key.pem')] as const;
     writeFileSync(files[0], cert);
@@ -343,7 +373,7 @@ describe('a run that goes wrong', () => {
     const script = join(repository, 'test/helpers/dying-server.mjs');
     await using server = new TestProcess(process.execPath, [script, testDevice, ...files, '500']);
     const [, port] = await server.waitFor(/port (\d+)/);
-    const { result, stderr } = await fails(Number(port), '--duration', '1000', '--clones', '2');
+    const { result, stderr } = await fails(Number(port), '--duration', '1000', ...args);
     expect(result).toMatchObject({ complete: false, interrupted: false });
     expect(result.operations).toBeGreaterThanOrEqual(400);
     expect(result.operations).toBeLessThan(500);

@@ -12,7 +12,11 @@ function run(operationsPerSecond: number, changes: Partial<ComparedRun> = {}): C
     latencyUs: { p50: 100, p99: 200, p99_9: 300 },
     complete: true,
     generatorSaturated: false,
-    load: { bytes: { min: 64, max: 64 }, connections: 1, depth: 1, rate: null },
+    load: {
+      bytes: { min: 64, max: 64 },
+      ...{ connections: 1, depth: 1, rate: null },
+      ...{ clientInstancesPerPool: null, threadsPerPool: null },
+    },
     host: { cpu: 'x', cores: 2 },
     ...changes,
   };
@@ -44,10 +48,15 @@ describe('a comparison', () => {
   });
 
   it('is of runs with the same load, and says when there are none', () => {
-    const load = { bytes: { min: 1, max: 1 }, connections: 1, depth: 1, rate: null };
+    const { load: other } = run(1000);
+    const load = { ...other, bytes: { min: 1, max: 1 } };
     const both = [run(100), run(50, { load })];
     expect(compareRuns(both, [run(50, { load })], 0).changes).toHaveLength(4);
-    expect(() => compareRuns(runs(1), [run(50, { load })], 0)).toThrow(/no load in common/);
+    const pooled = { ...other, clientInstancesPerPool: 1, threadsPerPool: 2 };
+    for (const foreign of [load, pooled]) {
+      const others = [run(50, { load: foreign })];
+      expect(() => compareRuns(runs(1), others, 0)).toThrow(/no load in common/);
+    }
   });
 
   it('warns of other devices and machines, of few runs, and of runs that were not right', () => {

@@ -25,6 +25,7 @@ const load: Load = {
   arrivals: 'constant',
   verify: false,
   phaseSample: undefined,
+  pool: undefined,
   timeoutMs: 5000,
   highestLatencyMs: 60_000,
   digits: 3,
@@ -67,6 +68,18 @@ describe('a plan', () => {
     );
     expect(describeConnections(planOf(2, 1, 50))).toBe(
       '2 processes × 1 thread × 50 connections = 100 connections',
+    );
+    const pool = { clientInstancesPerPool: 3, connectionsPerInstance: 50, threadsPerPool: 4 };
+    const pooled = (clients: number): BenchPlan => {
+      const plan = planOf(clients, 2, 150);
+      return { ...plan, load: { ...plan.load, pool } };
+    };
+    expect(describeConnections(pooled(1))).toBe(
+      '2 pools × 3 instances × 50 connections = up to 300 connections, each pool shared by ' +
+        '4 threads,',
+    );
+    expect(describeConnections(pooled(2))).toMatch(
+      '2 processes × 2 pools × 3 instances × 50 connections = up to 600 connections',
     );
   });
 });
@@ -120,6 +133,12 @@ describe('options', () => {
     ['--rate-steps 1..8:0', /rising numbers/],
     ['--rate-steps fast', /rising numbers/],
     ['--runs 1', /from 2 to/],
+    ['--phase-sample 4', /--phase-sample is for --phases; give --phases too/],
+    ['--phases --workload read', /which only echo sends; give --workload a share of echo/],
+    ['--threads-per-pool 2 --client-threads 4', /--client-threads .* give --client-instance-pools/],
+    ['--client-instance-pools 2 --clones 4', /--clones .* give --client-instance-pools/],
+    ['--client-instances-per-pool 2 --connections 4', /give --connections-per-instance instead/],
+    ['--connections-per-instance 2 --workload echo,read', /read needs .* leave out the options of/],
   ])('are refused: %s', async (args, pattern) => {
     const { code, message } = await refusalOf(...args.split(' '));
     expect(code).toBe(2);
