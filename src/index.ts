@@ -34,6 +34,7 @@ export type { RequestOptions } from './connection/requester.js';
 export { RequestError, VerbenaError, errorCodes } from './errors.js';
 export type { VerbenaErrorCode, VerbenaErrorOptions } from './errors.js';
 
+export type { LoadChange, LoadResource, LoadSheddingStats } from './admission/load-shedder.js';
 export type { RequestGateStats, RequestRefusalReason } from './admission/request-gate.js';
 export type { WaitingLineStats } from './admission/waiting-line.js';
 export type { AdmissionRefusalReason } from './server/refusal.js';

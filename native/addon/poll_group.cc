@@ -145,7 +145,13 @@ bool PollGroup::loop_is_ready() {
 uint32_t PollGroup::spin() {
   if (options_.spin_us == 0 || !poller_.has_hot() || !governor_.should_spin()) return 0;
   ++stats_.spins;
-  const uint64_t deadline = util::monotonic_ns() + uint64_t{options_.spin_us} * 1000;
+  const uint64_t start = util::monotonic_ns();
+  const uint32_t count = spin_until(start + uint64_t{options_.spin_us} * 1000);
+  stats_.spin_ns += util::monotonic_ns() - start;
+  return count;
+}
+
+uint32_t PollGroup::spin_until(uint64_t deadline) {
   uint32_t count = 0;
   for (uint32_t polls = 0; count == 0 && util::monotonic_ns() < deadline; ++polls) {
     if (polls % kPollsPerLoopCheck == 0 && loop_is_ready()) return 0;

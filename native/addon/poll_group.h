@@ -32,6 +32,8 @@ struct PollGroupStats {
   uint64_t wakeups = 0;
   uint64_t spins = 0;
   uint64_t spin_hits = 0;
+  /** Time spent in spins: the thread waited, although it looked busy. */
+  uint64_t spin_ns = 0;
 };
 
 /**
@@ -85,6 +87,7 @@ class PollGroup : public std::enable_shared_from_this<PollGroup> {
   bool about_to_block();
   bool loop_is_ready();
   uint32_t spin();
+  uint32_t spin_until(uint64_t deadline);
   void deliver(uint32_t count);
   void report_errors();
   void set_awake(bool awake);

@@ -70,6 +70,7 @@ Napi::Value PollGroupWrap::stats(const Napi::CallbackInfo& info) {
   set("wakeups", loop.wakeups);
   set("spins", loop.spins);
   set("spinHits", loop.spin_hits);
+  set("spinNs", loop.spin_ns);
   set("posts", posting.posts);
   set("postBatches", posting.batches);
   set("postFailures", posting.failures);

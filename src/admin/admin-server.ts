@@ -61,6 +61,13 @@ function sendText(response: ServerResponse, status: number, text: string): void 
   send(response, status, 'text/plain; charset=utf-8', `${text}\n`);
 }
 
+/** Undefined while new clients are taken. */
+function whyNotReady(server: Server): string | undefined {
+  if (server.state !== 'listening') return `not ready: ${server.state}`;
+  const { isActive, reasons } = server.stats().loadShedding;
+  return isActive ? `not ready: shedding load (${reasons.join(', ')})` : undefined;
+}
+
 function routesOf(
   server: Server,
   metrics: Metrics,
@@ -81,8 +88,8 @@ function routesOf(
     [
       '/readyz',
       (response) => {
-        const isReady = server.state === 'listening';
-        sendText(response, isReady ? 200 : 503, isReady ? 'ready' : `not ready: ${server.state}`);
+        const why = whyNotReady(server);
+        sendText(response, why === undefined ? 200 : 503, why ?? 'ready');
       },
     ],
     [

@@ -21,7 +21,7 @@ export interface Sample {
   readonly p50Ms: number | null;
   readonly p99Ms: number | null;
   readonly registeredBytes: number;
-  /** Share of the time that the event loop was busy. */
+  /** Share of the time that the event loop was busy; to spin for completions is to wait. */
   readonly busy: number;
 }
 
@@ -38,6 +38,12 @@ interface Reading {
   readonly at: number;
   readonly stats: ServerStats;
   readonly loop: EventLoopUtilization;
+}
+
+function busyShare(earlier: Reading, now: Reading): number {
+  const { active, idle } = performance.eventLoopUtilization(now.loop, earlier.loop);
+  const spinNs = (now.stats.pollGroup?.spinNs ?? 0) - (earlier.stats.pollGroup?.spinNs ?? 0);
+  return active + idle <= 0 ? 0 : Math.max(0, active - spinNs / 1e6) / (active + idle);
 }
 
 function sampleBetween(earlier: Reading, now: Reading): Sample {
@@ -57,7 +63,7 @@ function sampleBetween(earlier: Reading, now: Reading): Sample {
     p50Ms: milliseconds(quantile(durations, 0.5)),
     p99Ms: milliseconds(quantile(durations, 0.99)),
     registeredBytes: now.stats.registeredBytes,
-    busy: performance.eventLoopUtilization(now.loop, earlier.loop).utilization,
+    busy: busyShare(earlier, now),
   };
 }
 

@@ -1,5 +1,6 @@
 // What the status page shows every second, sent as server-sent events to a bounded number of pages.
 import type { ServerResponse } from 'node:http';
+import type { LoadResource } from '../admission/load-shedder.js';
 import { packageVersion } from '../native/package.js';
 import type { OwnerNode } from '../rdma/registry.js';
 import type { Server } from '../server/server.js';
@@ -40,7 +41,12 @@ export interface LiveUpdate {
   readonly ended: Readonly<Record<string, number>>;
   readonly requests: number;
   readonly requestsInWork: number;
+  readonly queue: { readonly pending: number; readonly size: number };
   readonly pendingHandshakes: number;
+  /** Clients that wait for a connection. */
+  readonly waiting: number;
+  /** Resources of which there is too much load now. */
+  readonly shedding: readonly LoadResource[];
   readonly objects: ServerStats['resources'];
   readonly registeredBytes: number;
   readonly uptimeSeconds: number;
@@ -124,7 +130,10 @@ export class Live {
       ended: stats.ended,
       requests: traffic.requests,
       requestsInWork: shown.inWork,
+      queue: { pending: stats.requestQueue.pending, size: stats.requestQueue.queueSize },
       pendingHandshakes: stats.pendingHandshakes,
+      waiting: stats.connectionQueue.waiting,
+      shedding: stats.loadShedding.reasons,
       objects: stats.resources,
       registeredBytes: stats.registeredBytes,
       uptimeSeconds: process.uptime(),

@@ -42,6 +42,7 @@ export interface StatusDocument {
     | 'ended'
     | 'queuePairFailures'
     | 'requestQueue'
+    | 'loadShedding'
     | 'traffic'
   >;
   readonly objects: ServerStats['resources'];
@@ -80,7 +81,7 @@ export function statusOf(server: Server): StatusDocument {
   const snapshot = server.snapshot();
   const stats = server.stats();
   const { connections, pendingHandshakes, accepted, refused, turnedAway } = stats;
-  const { noRoom, droppedByRate, connectionQueue } = stats;
+  const { noRoom, droppedByRate, connectionQueue, loadShedding } = stats;
   const { ended, queuePairFailures, requestQueue, traffic } = stats;
   return {
     schema: 1,
@@ -103,6 +104,7 @@ export function statusOf(server: Server): StatusDocument {
       ended,
       queuePairFailures,
       requestQueue,
+      loadShedding,
       traffic,
     },
     objects: stats.resources,

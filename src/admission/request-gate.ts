@@ -3,8 +3,11 @@
 import { DrainRate } from './drain-rate.js';
 
 /** Why a request was refused. */
-export const requestRefusalReasons = ['connectionLimit', 'queueFull'] as const;
+export const requestRefusalReasons = ['connectionLimit', 'queueFull', 'shedding'] as const;
 export type RequestRefusalReason = (typeof requestRefusalReasons)[number];
+
+/** While load is shed a connection may have so many times the mean of those that have some. */
+const FAIR_FACTOR = 1.5;
 
 export interface RequestRefusal {
   readonly reason: RequestRefusalReason;
@@ -25,9 +28,17 @@ export interface RequestGateStats {
 /** Times are of `performance.now()`. */
 export class RequestGate {
   readonly #finished = new DrainRate();
-  readonly #refused: Record<RequestRefusalReason, number> = { connectionLimit: 0, queueFull: 0 };
+  readonly #refused: Record<RequestRefusalReason, number> = {
+    connectionLimit: 0,
+    queueFull: 0,
+    shedding: 0,
+  };
   #queueSize: number;
   #pending = 0;
+  /** Connections that have requests pending. */
+  #busy = 0;
+  /** Whether connections with far more than the others are refused more. */
+  isShedding = false;
 
   constructor(queueSize: number) {
     this.#queueSize = queueSize;
@@ -46,19 +57,28 @@ export class RequestGate {
     this.#queueSize = value;
   }
 
-  /** Takes a request, for which `leave` follows, or says why not. */
-  enter(nowMs: number): RequestRefusal | undefined {
+  /**
+   * Takes a request of a connection that has `own` others, or says why not. `leave` follows for
+   * each that is taken.
+   */
+  enter(own: number, nowMs: number): RequestRefusal | undefined {
+    if (this.isShedding && own > (this.#pending / this.#busy) * FAIR_FACTOR) {
+      const text = `the server sheds load, and ${own} requests of this connection are in work`;
+      return this.#refuse('shedding', text, this.#pending, nowMs);
+    }
     if (this.#pending >= this.#queueSize) {
       const text = `${this.#pending} requests of all clients are pending (queueSize)`;
       return this.#refuse('queueFull', text, this.#pending, nowMs);
     }
     this.#pending++;
+    if (own === 0) this.#busy++;
     return undefined;
   }
 
-  /** A taken request is answered, or its connection is gone. */
-  leave(nowMs: number): void {
+  /** A taken request is answered, or its connection is gone, which has `own` left. */
+  leave(own: number, nowMs: number): void {
     this.#pending--;
+    if (own === 0) this.#busy--;
     this.#finished.note(nowMs);
   }
 

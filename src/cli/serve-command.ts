@@ -81,6 +81,11 @@ function logEvents(server: Server, log: Logger): void {
     if (isActive) log.info("the device's port is active again");
     else log.warn("the device's port is down: no new clients until it is active again");
   });
+  server.on('load', ({ resource, isOn, percent }) => {
+    const reading = { resource, percent: Math.round(percent) };
+    if (isOn) log.warn(reading, `shedding load: ${resource} is above its threshold`);
+    else log.info(reading, `no more load is shed for ${resource}`);
+  });
   server.on('error', (error) => log.error({ code: error.code }, error.message));
 }
 

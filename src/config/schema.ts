@@ -19,6 +19,10 @@ export interface ServeConfig {
   readonly connectionQueueSize: number;
   readonly connectionQueueTimeoutMs: number;
   readonly connectionRatePerAddress: number;
+  readonly cpuThresholdPercent: number;
+  readonly memoryThresholdPercent: number;
+  readonly queueThresholdPercent: number;
+  readonly memoryBudgetBytes?: number | undefined;
   readonly maxPayloadBytes: number;
   readonly regionBytes: number;
   readonly requestTimeoutMs: number;
@@ -72,6 +76,7 @@ function schemaOf(setting: Setting): z.ZodType {
     case 'port':
     case 'count':
     case 'bytes':
+    case 'percent':
     case 'seconds':
     case 'milliseconds':
       return integer;
@@ -88,6 +93,7 @@ function allowed(setting: Setting): string {
     case 'port':
     case 'count':
     case 'bytes':
+    case 'percent':
     case 'seconds':
     case 'milliseconds':
       return `a whole number from ${setting.min ?? 0} to ${setting.max ?? 65_535}`;

@@ -2,7 +2,15 @@
 
 /** What a value may be; `schema.ts` turns each kind into a check. */
 export type SettingKind =
-  'text' | 'path' | 'port' | 'count' | 'bytes' | 'seconds' | 'milliseconds' | 'logLevel';
+  | 'text'
+  | 'path'
+  | 'port'
+  | 'count'
+  | 'bytes'
+  | 'percent'
+  | 'seconds'
+  | 'milliseconds'
+  | 'logLevel';
 
 export interface Setting {
   /** Key in the config file; the flag is its kebab-case form. */
@@ -137,6 +145,41 @@ export const serveSettings = [
     min: 0,
     max: 1_000_000,
     help: 'connections of one address a second, and at once; 0 for no limit',
+  },
+  {
+    key: 'cpuThresholdPercent',
+    kind: 'percent',
+    env: 'VERBENA_CPU_THRESHOLD_PERCENT',
+    default: 90,
+    min: 1,
+    max: 100,
+    help: 'load is shed above this use of CPU, over 5 s; 100: never',
+  },
+  {
+    key: 'memoryThresholdPercent',
+    kind: 'percent',
+    env: 'VERBENA_MEMORY_THRESHOLD_PERCENT',
+    default: 80,
+    min: 1,
+    max: 100,
+    help: 'load is shed above this share of memoryBudgetBytes; 100: never',
+  },
+  {
+    key: 'memoryBudgetBytes',
+    kind: 'bytes',
+    env: 'VERBENA_MEMORY_BUDGET_BYTES',
+    min: 1,
+    max: Number.MAX_SAFE_INTEGER,
+    help: 'memory that the process may have; unset, what its control group or the machine allows',
+  },
+  {
+    key: 'queueThresholdPercent',
+    kind: 'percent',
+    env: 'VERBENA_QUEUE_THRESHOLD_PERCENT',
+    default: 80,
+    min: 1,
+    max: 100,
+    help: 'load is shed above this share of queueSize; 100: never',
   },
   {
     key: 'maxPayloadBytes',

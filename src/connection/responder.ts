@@ -272,8 +272,8 @@ export class Responder<Session> {
     this.#waitingResponses.length = 0;
     this.#open.clear();
     const now = performance.now();
-    for (const request of open) {
-      this.#options.gate.leave(now);
+    for (const [position, request] of open.entries()) {
+      this.#options.gate.leave(open.length - 1 - position, now);
       ServedRequest.abort(request, reason);
     }
     this.#wakeIdle();
@@ -309,7 +309,7 @@ export class Responder<Session> {
       this.#sendError(id, this.#refuseWith, '');
       return true;
     }
-    const refusal = isFull ? gate.refuseExcess(maxRequests, now) : gate.enter(now);
+    const refusal = isFull ? gate.refuseExcess(maxRequests, now) : gate.enter(this.#open.size, now);
     if (refusal === undefined) return false;
     this.#sendRefusal(id, refusal);
     return true;
@@ -424,7 +424,7 @@ export class Responder<Session> {
     const startedAt = ServedRequest.deadlineOf(request) - this.#options.timeoutMs;
     const now = performance.now();
     const ms = now - startedAt;
-    this.#options.gate.leave(now);
+    this.#options.gate.leave(this.#open.size - 1, now);
     this.#options.durations.observe(ms);
     this.#answered++;
     this.#answeredMs += ms;

@@ -1,5 +1,6 @@
 // Every metric of a server: name, meaning, and where its value is read. A new one is a row here and
 // in docs/metrics.md.
+import { loadResources, type LoadResource } from '../admission/load-shedder.js';
 import type { Durations } from '../connection/duration-histogram.js';
 import type { DeviceCounters } from '../rdma/device-counters.js';
 import type { ServerStats } from '../server/views.js';
@@ -54,14 +55,19 @@ function byLabel(
 
 /** Refusals for want of room by what there was none of; the rest is the device's. */
 function noRoom({ refused, noRoom: counts, droppedByRate }: ServerStats): Record<string, number> {
-  const { full, waited, addressRate } = counts;
+  const { full, waited, addressRate, shedding } = counts;
   const exhausted = refused['ERR_VERBENA_RESOURCE_EXHAUSTED'] ?? 0;
   return {
     all_taken: full,
     waited_too_long: waited,
     address_rate: addressRate + droppedByRate,
-    resource_exhausted: exhausted - full - waited - addressRate,
+    load_shedding: shedding,
+    resource_exhausted: exhausted - full - waited - addressRate - shedding,
   };
+}
+
+function byResource(value: (resource: LoadResource) => number): Record<string, number> {
+  return Object.fromEntries(loadResources.map((resource) => [resource, value(resource)]));
 }
 
 function requestsInFlight({ traffic }: ServerStats): number {
@@ -196,6 +202,7 @@ const requestMetrics: readonly NumberDefinition[] = [
     read: ({ stats: { traffic, requestQueue } }) => ({
       connection_limit: requestQueue.refused.connectionLimit,
       queue_full: requestQueue.refused.queueFull,
+      load_shedding: requestQueue.refused.shedding,
       draining: traffic.errorAnswers.draining,
     }),
   },
@@ -216,6 +223,38 @@ const requestMetrics: readonly NumberDefinition[] = [
     help: 'Requests taken and not answered.',
     type: 'gauge',
     read: ({ stats }) => requestsInFlight(stats),
+  },
+];
+
+const loadMetrics: readonly NumberDefinition[] = [
+  {
+    name: 'verbena_load_shedding_active',
+    help: '1 while load is shed, else 0.',
+    type: 'gauge',
+    read: ({ stats }) => Number(stats.loadShedding.isActive),
+  },
+  {
+    name: 'verbena_load_shedding_reason',
+    help: '1 for each resource of which there is too much load now, else 0.',
+    type: 'gauge',
+    label: 'resource',
+    read: ({ stats: { loadShedding } }) =>
+      byResource((resource) => Number(loadShedding.reasons.includes(resource))),
+  },
+  {
+    name: 'verbena_load_shedding_begun_total',
+    help: 'Times that there came to be too much load, by resource.',
+    type: 'counter',
+    label: 'resource',
+    read: ({ stats }) => stats.loadShedding.timesOn,
+  },
+  {
+    name: 'verbena_load_ratio',
+    help: 'What is compared with the thresholds, by resource: 1 is all there is.',
+    type: 'gauge',
+    label: 'resource',
+    read: ({ stats: { loadShedding } }) =>
+      byResource((resource) => loadShedding.reading[resource] / 100),
   },
 ];
 
@@ -312,6 +351,12 @@ const deviceMetrics: readonly NumberDefinition[] = [
   ),
   pollGroup('verbena_spins_total', 'Times that the thread spun before it slept.', 'spins'),
   pollGroup('verbena_spin_hits_total', 'Spins during which work arrived.', 'spinHits'),
+  {
+    name: 'verbena_spin_seconds_total',
+    help: 'Time spent in those spins: the thread waited, although it looked busy.',
+    type: 'counter',
+    read: ({ stats }) => (stats.pollGroup?.spinNs ?? 0) / 1e9,
+  },
   pollGroup('verbena_posts_total', 'Work requests posted.', 'posts'),
   pollGroup('verbena_post_batches_total', 'Batches that they went in.', 'postBatches'),
   pollGroup(
@@ -347,6 +392,7 @@ const deviceMetrics: readonly NumberDefinition[] = [
 export const numberMetrics: readonly NumberDefinition[] = [
   ...connectionMetrics,
   ...requestMetrics,
+  ...loadMetrics,
   ...trafficMetrics,
   ...resourceMetrics,
   ...deviceMetrics,

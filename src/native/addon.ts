@@ -288,6 +288,8 @@ export interface NativePollGroupStats {
   readonly wakeups: number;
   readonly spins: number;
   readonly spinHits: number;
+  /** Time spent in spins: the thread waited, although it looked busy. */
+  readonly spinNs: number;
   readonly posts: number;
   readonly postBatches: number;
   readonly postFailures: number;

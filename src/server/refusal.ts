@@ -4,7 +4,7 @@ import { RETRY_AFTER_MS } from '../workers/device-refusal.js';
 import type { ServerState } from './views.js';
 
 /** Why there was no room for a client. */
-export const admissionRefusalReasons = ['full', 'waited', 'addressRate'] as const;
+export const admissionRefusalReasons = ['full', 'waited', 'addressRate', 'shedding'] as const;
 export type AdmissionRefusalReason = (typeof admissionRefusalReasons)[number];
 
 /** There is no room for a client now. */

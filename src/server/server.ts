@@ -2,6 +2,7 @@
 import { EventEmitter } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import type { TLSSocket } from 'node:tls';
+import type { LoadChange, LoadThresholds } from '../admission/load-shedder.js';
 import { RequestGate } from '../admission/request-gate.js';
 import { ringsBytes } from '../connection/endpoint.js';
 import { DurationHistogram } from '../connection/duration-histogram.js';
@@ -18,6 +19,7 @@ import { readSystemLimits } from '../rdma/system-limits.js';
 import { LocalSessionData, type SessionDataHost } from '../workers/local-session-data.js';
 import { capacityOf, type Capacity } from './capacity.js';
 import { Listener, type PendingSocket } from './listener.js';
+import { LoadWatch, processLoad, type LoadSource } from './load-watch.js';
 import { resolveServerOptions, type ResolvedServerOptions, type ServerOptions } from './options.js';
 import {
   AdmissionRefusal,
@@ -48,6 +50,8 @@ export interface ServerEvents {
    * for as long as the device repeats what it sent.
    */
   port: [isActive: boolean];
+  /** The server begins to shed load for want of a resource, or ends that. */
+  load: [change: LoadChange];
   /**
    * The server itself has a problem: the device or the listening socket failed, or a clean-up step
    * did.
@@ -94,6 +98,14 @@ export interface Server extends EventEmitter<ServerEvents>, AsyncDisposable {
 
 let serversMade = 0;
 
+function thresholdsOf(options: ResolvedServerOptions): LoadThresholds {
+  return {
+    cpu: options.cpuThresholdPercent,
+    memory: options.memoryThresholdPercent,
+    queue: options.queueThresholdPercent,
+  };
+}
+
 function increment(counts: Record<string, number>, code: string): void {
   counts[code] = (counts[code] ?? 0) + 1;
 }
@@ -118,6 +130,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
   readonly #stopWatching: () => void;
   readonly #gid: GidChoice;
   readonly #listener: Listener;
+  readonly #load: LoadWatch;
   /** Being set up, and set up. */
   readonly #pending = new Set<ServerSession>();
   readonly #sessions = new Set<ServerSession>();
@@ -138,7 +151,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
     lease: DeviceLease,
     raw: ServerOptions,
     options: ResolvedServerOptions,
-    psnSource: () => number,
+    { psnSource = drawPsn, loadSource }: ServerSources,
   ) {
     super();
     this.#lease = lease;
@@ -150,6 +163,12 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
     this.#gid = lease.device.chooseGid(port.port, { index: options.gidIndex });
     this.#dataHost = this.#makeDataHost(port);
     this.#host = this.#makeHost(port, new PsnSet(psnSource));
+    this.#load = new LoadWatch({
+      thresholds: thresholdsOf(options),
+      source: loadSource ?? this.#processLoad(),
+      gate: this.#dataHost.gate,
+      onChange: (change) => this.emit('load', change),
+    });
     this.#stopWatching = lease.device.watch((event) => this.#onDeviceEvent(event));
     this.#listener = new Listener({
       tls: serverTlsOptions({
@@ -249,6 +268,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
       queuePairFailures: { ...this.#queuePairFailures },
       ended: { ...this.#ended },
       requestQueue: gate.stats(performance.now()),
+      loadShedding: this.#load.stats(),
       traffic: { ...traffic, errorAnswers: { ...traffic.errorAnswers } },
       pollGroup: this.#state === 'closed' ? undefined : this.#device.group.stats(),
     };
@@ -304,6 +324,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
   async #close(): Promise<void> {
     this.#state = 'closing';
     this.#stopWatching();
+    this.#load.stop();
     const reason = drainingError();
     const listenerClosed = this.#listener.close();
     await Promise.all([...this.#pending].map((session) => session.abort(reason)));
@@ -341,7 +362,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
       line: new SlotLine({ size, timeoutMs, slots }),
       psns,
       place: (session) => new LocalSessionData<Session>(this.#dataHost, session, session),
-      refusal: () => refusalIn(this.#state, this.#device.name),
+      refusal: () => refusalIn(this.#state, this.#device.name) ?? this.#load.refusal(),
       onQueuePairFailed: ({ wcStatus, code }) =>
         increment(this.#queuePairFailures, wcStatus ?? code),
       onSessionReady: (session) => this.#onReady(session),
@@ -358,6 +379,15 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
       },
       onHandlerError: (session, error) => this.emit('requestError', session, error),
     };
+  }
+
+  #processLoad(): LoadSource {
+    const { gate } = this.#dataHost;
+    return processLoad({
+      spinMs: () => this.#device.group.stats().spinNs / 1e6,
+      memoryBudgetBytes: () => this.#options.memoryBudgetBytes,
+      queuePercent: () => (gate.pending * 100) / gate.queueSize,
+    });
   }
 
   #onSecure(socket: TLSSocket, pending: PendingSocket): void {
@@ -417,20 +447,28 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
   abandon(): unknown[] {
     this.#state = 'closed';
     this.#stopWatching();
+    this.#load.stop();
     return this.#lease.release();
   }
 }
 
-/** `createServer` with its source of packet sequence numbers open to tests. */
+/** Where a server gets what tests want to decide. */
+export interface ServerSources {
+  /** Packet sequence numbers. */
+  readonly psnSource?: () => number;
+  readonly loadSource?: LoadSource;
+}
+
+/** `createServer` with its sources open to tests. */
 export async function createServerWith(
   options: ServerOptions,
-  psnSource: () => number,
+  sources: ServerSources,
 ): Promise<Server> {
   const resolved = resolveServerOptions(options);
   const lease = acquireDevice(options);
   let server: RunningServer;
   try {
-    server = new RunningServer(lease, options, resolved, psnSource);
+    server = new RunningServer(lease, options, resolved, sources);
   } catch (error) {
     lease.release();
     throw toVerbenaError(error, 'ERR_VERBENA_INTERNAL');
@@ -451,5 +489,5 @@ export async function createServerWith(
  * ERR_VERBENA_ADDON, ERR_VERBENA_LIBRARY.
  */
 export function createServer(options: ServerOptions): Promise<Server> {
-  return createServerWith(options, drawPsn);
+  return createServerWith(options, {});
 }

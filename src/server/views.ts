@@ -1,4 +1,5 @@
 // What a server shows of itself: what exists now, and what happened so far.
+import type { LoadSheddingStats } from '../admission/load-shedder.js';
 import type { RequestGateStats } from '../admission/request-gate.js';
 import type { WaitingLineStats } from '../admission/waiting-line.js';
 import type { Durations } from '../connection/duration-histogram.js';
@@ -77,6 +78,8 @@ export interface ServerStats {
   readonly ended: Readonly<Record<string, number>>;
   /** Requests pending over all clients, how many there may be, and those refused by reason. */
   readonly requestQueue: RequestGateStats;
+  /** Whether there is too much load now, of what, and the last reading. */
+  readonly loadShedding: LoadSheddingStats;
   readonly traffic: Readonly<TrafficStats>;
   readonly pollGroup: NativePollGroupStats | undefined;
 }

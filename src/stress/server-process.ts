@@ -40,6 +40,9 @@ class EchoServer {
       port: 0,
       // Every request of a scenario is to be answered, however many clients it has.
       queueSize: 1_000_000,
+      cpuThresholdPercent: 100,
+      memoryThresholdPercent: 100,
+      queueThresholdPercent: 100,
       handler: ({ payload }) => payload,
     });
     this.#server = server;

@@ -1,5 +1,6 @@
 // The status page in headless Chromium, beside a server with real clients.
 import { mkdirSync } from 'node:fs';
+import type { LoadReading } from '../../src/admission/load-shedder.js';
 import { resolve } from 'node:path';
 import {
   chromium,
@@ -24,6 +25,7 @@ let admin: AdminServer;
 let clients: Connection[];
 let page: Page;
 /** What the browser complained about: errors, refused content. */
+let readLoad: (reading: LoadReading) => void;
 let complaints: string[];
 
 beforeAll(async () => {
@@ -51,7 +53,12 @@ const textOf = (selector: string): Promise<string | null> => page.textContent(se
 
 beforeEach(async () => {
   complaints = [];
-  server = await startServer({ maxConnections: 8 });
+  const loadSource = (onReading: typeof readLoad) => {
+    readLoad = onReading;
+    return () => undefined;
+  };
+  const limits = { maxConnections: 8, queueSize: 50, cpuThresholdPercent: 90 };
+  server = await startServer(limits, { loadSource });
   admin = await startAdmin(server);
   clients = [];
   for (const name of ['checkout-10', 'checkout-9', HOSTILE_NAME]) {
@@ -65,6 +72,13 @@ afterEach(async () => {
   for (const client of clients) await client.close();
   await server.close();
   expectNothingLeft();
+});
+
+it('says that load is shed, and of what there is too much', async () => {
+  expect(await textOf('#requests-note')).toBe('0 of 50 in work');
+  readLoad({ cpu: 97, memory: 10, queue: 10 });
+  await expect.poll(() => textOf('#state'), WITHIN).toBe('shedding load: cpu');
+  expect(complaints).toEqual([]);
 });
 
 /** Keeps the first client busy until the returned function is called. */

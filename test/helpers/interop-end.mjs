@@ -43,7 +43,7 @@ async function serve({ psn, bytes, ...options }) {
         return payload;
       },
     },
-    psnsFrom(psn),
+    { psnSource: psnsFrom(psn) },
   );
   server.on('session', (session) => {
     session.on('immediate', (value, byteLength) => immediates.push([value, byteLength]));

@@ -4,7 +4,6 @@ import { makeDevCertificate, type DevCertificate } from '../../src/cli/dev-certi
 import {
   ClientInstancePool,
   connect,
-  createServer,
   type ClientInstancePoolOptions,
   type ConnectOptions,
   type Connection,
@@ -12,6 +11,7 @@ import {
   type ServerOptions,
 } from '../../src/index.js';
 import { loadAddon } from '../../src/native/load.js';
+import { createServerWith, type ServerSources } from '../../src/server/server.js';
 import { testDevice, timeScale } from './environment.js';
 import { eventually } from './process.js';
 
@@ -20,6 +20,13 @@ const limits = { handshakeTimeoutMs: 5000 * timeScale, requestTimeoutMs: 5000 * 
 
 let certificate: Promise<DevCertificate> | undefined;
 
+/** A busy machine is to be no reason to turn a test's clients away. */
+const noShedding = {
+  cpuThresholdPercent: 100,
+  memoryThresholdPercent: 100,
+  queueThresholdPercent: 100,
+};
+
 /** One certificate per test file. */
 export function testCertificate(): Promise<DevCertificate> {
   certificate ??= makeDevCertificate();
@@ -27,16 +34,14 @@ export function testCertificate(): Promise<DevCertificate> {
 }
 
 /** An echo server on a free port, unless the options say otherwise. */
-export async function startServer(options: Partial<ServerOptions> = {}): Promise<Server> {
+export async function startServer(
+  options: Partial<ServerOptions> = {},
+  sources: ServerSources = {},
+): Promise<Server> {
   const { cert, key } = await testCertificate();
-  return createServer({
-    device: testDevice,
-    ...limits,
-    cert,
-    key,
-    handler: ({ payload }) => payload,
-    ...options,
-  });
+  const usual = { device: testDevice, ...limits, ...noShedding, cert, key };
+  const handler: ServerOptions['handler'] = ({ payload }) => payload;
+  return createServerWith({ ...usual, handler, ...options }, sources);
 }
 
 export async function connectTo(

@@ -55,9 +55,12 @@ const byCount = (counts) =>
 function showFigures({ sample, capacity, clientsTotal, ...update }) {
   setFigure('clients-now', [format.count(clientsTotal), `of ${format.count(capacity.clients)}`]);
   setMeter('clients-meter', clientsTotal / capacity.clients);
-  setText('clients-note', `limit: ${capacity.limitedBy}`);
+  const { waiting, queue } = update;
+  const line = waiting > 0 ? `${format.count(waiting)} wait; ` : '';
+  setText('clients-note', `${line}limit: ${capacity.limitedBy}`);
   setFigure('requests-now', format.rate(sample.requestsPerSecond));
-  setText('requests-note', `${format.count(update.requestsInWork)} in work`);
+  setMeter('queue-meter', queue.pending / queue.size);
+  setText('requests-note', `${format.count(queue.pending)} of ${format.count(queue.size)} in work`);
   setFigure('latency-now', format.duration(sample.p50Ms));
   setText('latency-note', `median; p99 ${format.text(format.duration(sample.p99Ms))}`);
   setFigure('errors-now', format.rate(sample.errorsPerSecond));
@@ -68,7 +71,7 @@ function showFigures({ sample, capacity, clientsTotal, ...update }) {
   setMeter('loop-meter', sample.busy);
 }
 
-function showTotals({ objects, accepted, refused, ended, pendingHandshakes }) {
+function showTotals({ objects, accepted, refused, ended, pendingHandshakes, waiting }) {
   setList('objects', [
     ['protection domains', format.count(objects.pd)],
     ['completion queues', format.count(objects.cq)],
@@ -78,6 +81,7 @@ function showTotals({ objects, accepted, refused, ended, pendingHandshakes }) {
   setList('setups', [
     ['accepted', format.count(accepted)],
     ['under way', format.count(pendingHandshakes)],
+    ['waiting for room', format.count(waiting)],
     ...byCount(refused).map(([reason, number]) => [`refused: ${reason}`, number]),
   ]);
   const endings = byCount(ended);
@@ -85,8 +89,9 @@ function showTotals({ objects, accepted, refused, ended, pendingHandshakes }) {
 }
 
 function showUpdate(update) {
-  const { state, listening, device, uptimeSeconds, version } = update;
-  setState(state);
+  const { state, shedding, listening, device, uptimeSeconds, version } = update;
+  if (state !== 'listening' || shedding.length === 0) setState(state);
+  else setState('shedding', `shedding load: ${shedding.join(', ')}`);
   setText('listening', listening === null ? 'nothing' : hostAndPort(listening));
   setText('device', device);
   setText('uptime', format.span(uptimeSeconds));

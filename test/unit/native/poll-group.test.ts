@@ -165,9 +165,13 @@ describe('the loop', () => {
     const group = new TestGroup(device, { spinUs: 50 });
     const end = new LoopbackEnd(device, group);
     const peer = await EchoWorker.connect(device, end, { spinUs: 50 });
+    const startMs = performance.now();
     await pingPong([end], 20_000);
     const own = group.native.stats();
+    const elapsedNs = (performance.now() - startMs) * 1e6;
     const theirs = await peer.end();
+    expect(own.spinNs > 0).toBe(own.spins > 0);
+    expect(own.spinNs).toBeLessThan(elapsedNs);
     expect(own.spinHits + theirs.spinHits).toBeGreaterThan(0);
     expect(own.spinHits).toBeLessThanOrEqual(own.spins);
   }, 60_000);
