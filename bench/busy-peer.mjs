@@ -24,6 +24,7 @@ async function serve({ cert, key }) {
     cert,
     key,
     regionBytes: 4096,
+    cpuThresholdPercent: 100,
     handler: ({ payload }) => payload,
   });
   process.send({ port: server.address().port });

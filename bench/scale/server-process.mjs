@@ -11,6 +11,9 @@ async function startVerbena({ device, cert, key, clients }) {
     keepaliveSec: 600,
     handshakeTimeoutMs: 60_000,
     requestTimeoutMs: 60_000,
+    queueSize: 1_000_000,
+    // It is to run flat out.
+    cpuThresholdPercent: 100,
     handler: ({ payload }) => payload,
   });
   return {

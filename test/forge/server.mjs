@@ -6,6 +6,7 @@ const server = await createServer({
   device: 'soft',
   cert,
   key,
+  cpuThresholdPercent: 100,
   handler: ({ payload }) => payload,
 });
 

@@ -8,6 +8,7 @@ const server = await createServer({
   cert: readFileSync(certFile, 'utf8'),
   key: readFileSync(keyFile, 'utf8'),
   keepaliveSec: Number(keepaliveSec),
+  cpuThresholdPercent: 100,
   handler: ({ payload, method }) => (method === 1 ? new Promise(() => undefined) : payload),
 });
 process.once('SIGTERM', () => void server.close());
