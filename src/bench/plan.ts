@@ -1,5 +1,5 @@
 // What a run of `verbena bench` does: its clients, their threads, and the load of each.
-import type { Mix } from './workload.js';
+import { payloads, type Mix } from './workload.js';
 
 /** How clients reach the server. */
 export interface BenchTarget {
@@ -152,6 +152,12 @@ function describePace({ rate, arrivals, depth }: Load): string {
   return `open loop, ${rate} operations/s (${arrivals}), ${limit}`;
 }
 
+/** Only of operations that have a payload. */
+function describePayload({ workload, bytes }: Load): string {
+  const hasPayload = workload.shares.some(({ operation }) => payloads.has(operation));
+  return hasPayload ? `${workload.text} of ${describeRange(bytes)} bytes` : workload.text;
+}
+
 export function describeRange({ min, max }: Range): string {
   return min === max ? String(min) : `${min}..${max}`;
 }
@@ -159,11 +165,11 @@ export function describeRange({ min, max }: Range): string {
 /** What will be done, one line for each thing; of a series, with the first of its loads. */
 export function describePlan(plan: BenchPlan, runs?: number): string[] {
   const { target, load } = plan;
-  const { workload, bytes, verify } = load;
+  const { verify } = load;
   const checked = verify ? ', every answer compared' : '';
   return [
     `${describeConnections(plan)} to ${target.host} port ${target.port}`,
-    `${workload.text} of ${describeRange(bytes)} bytes, ${describeLength(load)}${checked}`,
+    `${describePayload(load)}, ${describeLength(load)}${checked}`,
     describePace(load),
     ...(runs === undefined ? [] : [plural(runs, 'run')]),
   ];

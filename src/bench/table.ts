@@ -121,7 +121,7 @@ export function warningsOf(result: BenchResult): string[] {
   }
   if (saturation.length > 0) {
     const [first = ''] = saturation;
-    const more = saturation.length > 1 ? `, and ${saturation.length - 1} others` : '';
+    const more = saturation.length > 1 ? `, and ${plural(saturation.length - 1, 'other')}` : '';
     warnings.push(
       `the load generator was a bottleneck itself: ${first}${more}. Give it more processes or ` +
         'threads, another machine, or less load',

@@ -9,7 +9,7 @@ import type { Link } from './links.js';
 import type { ThreadOrders } from './messages.js';
 import { Meter } from './meter.js';
 import { PhaseSample } from './phases.js';
-import { Lane, drawFrom, regionFor, type OperationName } from './workload.js';
+import { Lane, drawFrom, regionFor, requests, type OperationName } from './workload.js';
 
 /** How long operations that are under way may take after the user has had enough. */
 const impatienceMs = 1000;
@@ -156,7 +156,7 @@ export class ThreadLoad {
   /** Only requests have phases. */
   #sampleOf(operation: OperationName): PhaseSample | undefined {
     const { phaseSample } = this.#orders.load;
-    if (phaseSample === undefined || operation !== 'echo') return undefined;
+    if (phaseSample === undefined || !requests.has(operation)) return undefined;
     return this.#drawSample() * phaseSample < 1 ? new PhaseSample() : undefined;
   }
 }

@@ -4,6 +4,7 @@ import type { Link } from './links.js';
 
 export const operationNames = [
   'echo',
+  'send',
   'write',
   'read',
   'fetch-add',
@@ -18,7 +19,13 @@ export interface Mix {
   readonly shares: readonly { readonly operation: OperationName; readonly weight: number }[];
 }
 
+/** Asks a server, if it knows that, for an empty answer. */
+export const discardMethod = 1;
 const counterBytes = 8;
+/** Those that a handler answers. */
+export const requests: ReadonlySet<OperationName> = new Set(['echo', 'send']);
+/** Those that move as many bytes as they are told to. */
+export const payloads: ReadonlySet<OperationName> = new Set(['echo', 'send', 'write', 'read']);
 /** Those that need memory at the server. */
 export const oneSided: ReadonlySet<OperationName> = new Set([
   'write',
@@ -73,7 +80,9 @@ export class Lane {
   ): Promise<number> {
     switch (operation) {
       case 'echo':
+      case 'send':
         this.#answer = await this.link.request(this.#fresh(bytes), {
+          method: operation === 'send' ? discardMethod : 0,
           timeoutMs: this.options.timeoutMs,
           onPhases,
         });
@@ -109,6 +118,8 @@ export class Lane {
     const sent = this.#payload.subarray(0, bytes);
     if (operation === 'echo') {
       if (verify) expectSame(this.#answer, sent);
+    } else if (operation === 'send') {
+      if (verify) expectSame(this.#answer, nothing);
     } else if (operation === 'write') {
       if (!verify) return;
       this.#kept.set(sent);
@@ -139,9 +150,13 @@ export class Lane {
   }
 }
 
+const nothing = new Uint8Array(0);
+
 function expectSame(found: Uint8Array, wanted: Uint8Array): void {
   if (Buffer.compare(found, wanted) !== 0) {
-    throw new Mismatch(`${found.length} bytes came back that are not the ${wanted.length} sent`);
+    throw new Mismatch(
+      `${found.length} bytes came back that are not the ${wanted.length} expected`,
+    );
   }
 }
 

@@ -20,7 +20,7 @@ import type { BenchResult } from '../bench/result.js';
 import { BenchRun } from '../bench/run.js';
 import { doublings, labelAt, planAt, seriesOf, type Steps } from '../bench/series.js';
 import { secondLine, seriesSummary, summaryOf, warningsOf } from '../bench/table.js';
-import { oneSided, type Mix } from '../bench/workload.js';
+import { oneSided, requests, type Mix } from '../bench/workload.js';
 import { messageOf } from '../errors.js';
 import { CliFailure, ExitCode } from './failure.js';
 import { untilSignal } from './interruption.js';
@@ -155,7 +155,7 @@ function checkPool(options: BenchOptions, file: PlanFile | undefined): void {
   if (foreign === undefined) return;
   throw usageFailure(
     `--workload ${foreign.operation} needs connections of its own, since each has its own region`,
-    'leave out the options of pools, or use echo',
+    'leave out the options of pools, or use echo or send',
   );
 }
 
@@ -163,9 +163,9 @@ function checkPhases({ phases, phaseSample, workload }: BenchOptions): void {
   if (!phases && phaseSample !== undefined) {
     throw usageFailure('--phase-sample is for --phases', 'give --phases too');
   }
-  if (phases && workload.shares.every(({ operation }) => operation !== 'echo')) {
-    const hint = 'give --workload a share of echo, such as echo=1,read=9';
-    throw usageFailure('--phases needs requests, which only echo sends', hint);
+  if (phases && !workload.shares.some(({ operation }) => requests.has(operation))) {
+    const hint = 'give --workload a share of echo or send, such as echo=1,read=9';
+    throw usageFailure('--phases needs requests, which only echo and send make', hint);
   }
 }
 

@@ -6,6 +6,7 @@ import { createServer, startAdmin, type Server, type VerbenaError } from '../ind
 import { readSettings } from './config-sources.js';
 import { devCertificateIn } from './dev-certificate.js';
 import { CliFailure, ExitCode } from './failure.js';
+import serveHandler from './serve-handler.js';
 
 interface Credentials {
   readonly cert: string;
@@ -129,7 +130,7 @@ export async function serveCommand(flags: Readonly<Record<string, string>>): Pro
     ...options,
     ...(await readCredentials({ cert, key, devCert, host: config.host }, log)),
     softAddress: softAddr,
-    handler: ({ payload }) => payload,
+    handler: serveHandler,
   });
   logEvents(server, log);
   const failed = deviceFailure(server);

@@ -5,7 +5,7 @@ import { pathToFileURL } from 'node:url';
 import { chromium, type Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { reportPage, type Report } from '../../src/bench/report.js';
-import { benchResult } from '../helpers/bench-result.js';
+import { benchPhases, benchResult } from '../helpers/bench-result.js';
 import { repository } from '../helpers/process.js';
 
 const folder = resolve(repository, 'build-browser');
@@ -27,6 +27,7 @@ const one: Report = {
   command: 'verbena bench host --duration 5',
 };
 const labels = ['64 B', '128 B', '256 B'];
+const phases: Report = { ...one, points: [benchResult({ phasesUs: benchPhases() })] };
 const series = { ...one, points: labels.map(() => benchResult()), labels, axis: 'bytes' };
 
 async function look(report: Report, name: string, colorScheme: 'light' | 'dark') {
@@ -54,6 +55,24 @@ describe('the report', () => {
     await expect.poll(() => curve.textContent()).toMatch(/9\d.* % · latency [\d.]+ ms/);
     const ground = await page.evaluate<string>('getComputedStyle(document.body).backgroundColor');
     expect(ground).toBe(scheme === 'light' ? 'rgb(246, 245, 249)' : 'rgb(19, 17, 24)');
+    expect(complaints).toEqual([]);
+    await page.close();
+  });
+
+  it.each(['light', 'dark'] as const)('shows where the time went in %s', async (scheme) => {
+    const { page, complaints } = await look(phases, 'report-phases', scheme);
+    const parts = page.locator('.phases i');
+    const widths: number[] = [];
+    for (const part of await parts.all()) widths.push((await part.boundingBox())?.width ?? 0);
+    expect(widths).toHaveLength(5);
+    const shares = widths.map((width) => width / widths.reduce((sum, each) => sum + each, 0));
+    const { wire, serverQueue, whole } = benchPhases();
+    expect(shares[1]).toBeCloseTo(wire.mean / whole.mean, 2);
+    expect(shares[2]).toBeCloseTo(serverQueue.mean / whole.mean, 2);
+    const colors = await page.evaluate<string[]>(
+      "[...document.querySelectorAll('.phases i')].map((i) => getComputedStyle(i).backgroundColor)",
+    );
+    expect(new Set(colors).size).toBe(5);
     expect(complaints).toEqual([]);
     await page.close();
   });

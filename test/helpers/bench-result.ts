@@ -1,5 +1,6 @@
 // Results of `verbena bench` without a run, for what is made of them.
 import { Latencies } from '../../src/bench/histogram.js';
+import { PhaseHistograms, type PhasesUs } from '../../src/bench/phases.js';
 import { alikeClients, type BenchPlan } from '../../src/bench/plan.js';
 import { resultOf, type BenchResult } from '../../src/bench/result.js';
 import { ThreadTally, Totals } from '../../src/bench/tally.js';
@@ -25,6 +26,16 @@ const plan: BenchPlan = {
   },
   stopAtErrorShare: 1,
 };
+
+/** Samples whose phases grow one after the other. */
+export function benchPhases(): PhasesUs {
+  const histograms = new PhaseHistograms(plan.load);
+  for (let each = 1; each <= 100; each += 1) {
+    const parts = { clientQueue: 0.01, wire: 0.02, serverQueue: each / 1000, handler: 0.03 };
+    histograms.record({ ...parts, back: 0.025, whole: 0.085 + each / 1000 });
+  }
+  return histograms.summary();
+}
 
 /** Five seconds of four threads whose latencies go round from 50 µs to 5 ms. */
 export function benchResult(changes: Partial<BenchResult> = {}): BenchResult {

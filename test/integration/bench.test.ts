@@ -8,6 +8,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { phaseNames, type PhaseName } from '../../src/bench/phases.js';
 import type { BenchResult } from '../../src/bench/result.js';
 import type { SeriesResult } from '../../src/bench/series.js';
+import serveHandler from '../../src/cli/serve-handler.js';
 import type { Server, ServerOptions } from '../../src/index.js';
 import { testDevice } from '../helpers/environment.js';
 import { Family } from '../helpers/family.js';
@@ -162,11 +163,11 @@ describe('phases', () => {
       server,
       ...['--count', '40', '--connections', '8', '--phases', '--phase-sample', '1'],
     );
-    const means = expectWhole(phasesUs);
+    expectWhole(phasesUs);
     expect(phasesUs?.handler.min).toBeGreaterThanOrEqual(blockMs * 1000);
-    // Each waits for the seven others; the soft device and the kernel's acknowledge meanwhile.
-    expect(means.serverQueue).toBeGreaterThan(2 * means.handler);
-    expect(means.serverQueue).toBeGreaterThan(means.clientQueue + means.wire + means.back);
+    // Each waits for seven others, of which the acknowledgement may take some: devices acknowledge
+    // by themselves, on a busy machine when they get to it.
+    expect(phasesUs?.serverQueue.p50).toBeGreaterThan(blockMs * 1000);
   });
 
   it('are those of large payloads and of an open loop too', async () => {
@@ -267,8 +268,8 @@ describe('totals', () => {
   });
 
   it('hold for a mix whose every answer is compared', async () => {
-    await using server = await startServer();
-    const args = '--workload echo=3,write=2,read=2,fetch-add=1,compare-swap=1 --verify';
+    await using server = await startServer({ handler: serveHandler });
+    const args = '--workload echo=3,send=2,write=2,read=2,fetch-add=1,compare-swap=1 --verify';
     const more = '--bytes 1..128 --depth 8 --connections 2 --duration 0.3 --clones 2';
     const result = await measure(server, ...args.split(' '), ...more.split(' '));
     expect(result).toMatchObject({ clients: 1, threads: 2 });
@@ -287,6 +288,13 @@ describe('totals', () => {
     expect(perThread.map(({ operations }) => operations)).toEqual([15, 15]);
     expect(server.stats().accepted).toBe(2 + 30);
     await expect.poll(() => server.sessions()).toEqual([]);
+  });
+
+  it('count an answer to what needs none as an error', async () => {
+    await using server = await startServer();
+    const args = ['--count', '30', '--verify', '--workload', 'send', '--stop-on-errors', '100'];
+    const { result } = await fails(server.address().port, ...args);
+    expect(result).toMatchObject({ operations: 0, errors: 30, complete: true });
   });
 
   it('count an answer that is not what was sent as an error', async () => {

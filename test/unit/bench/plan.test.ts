@@ -134,7 +134,7 @@ describe('options', () => {
     ['--rate-steps fast', /rising numbers/],
     ['--runs 1', /from 2 to/],
     ['--phase-sample 4', /--phase-sample is for --phases; give --phases too/],
-    ['--phases --workload read', /which only echo sends; give --workload a share of echo/],
+    ['--phases --workload read', /which only echo and send make; give --workload a share of/],
     ['--threads-per-pool 2 --client-threads 4', /--client-threads .* give --client-instance-pools/],
     ['--client-instance-pools 2 --clones 4', /--clones .* give --client-instance-pools/],
     ['--client-instances-per-pool 2 --connections 4', /give --connections-per-instance instead/],
