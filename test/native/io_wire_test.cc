@@ -33,13 +33,16 @@ bool unshare_network() {
   return map.good();
 }
 
-// The queueing discipline lets 3000 bytes pass at once, and so has to cut every burst up.
+// The queueing discipline lets 3000 bytes pass at once, and so has to cut every burst up. The
+// kernel enters the route to an IPv6 address some time after the address.
 bool enter_namespace() {
   return unshare_network() &&
          std::system(
              "{ ip link set lo up && ip addr add fd00:77::1/128 dev lo nodad && "
              "ip addr add fd00:77::2/128 dev lo nodad && "
-             "tc qdisc add dev lo root tbf rate 20gbit burst 3000 limit 10mb; } 2>/dev/null") == 0;
+             "tc qdisc add dev lo root tbf rate 20gbit burst 3000 limit 10mb && "
+             "for end in 1 2; do until ip -6 route get fd00:77::$end | grep -q ^local; do :; done; "
+             "done; } 2>/dev/null") == 0;
 }
 
 void send_burst(const wire::Address& from, const wire::Address& to) {
