@@ -247,7 +247,7 @@ TEST_F(PacketCaptureTest, StaysReadableWhenTheDiskIsFull) {
       capture->sent(kV4, 0, signed_packet(kV4, 0, 4000));
       if (i % 3 == 0) capture->flush();
     }
-    _exit(capture->failure().error == EFBIG ? 0 : 1);
+    _exit(capture->error() == EFBIG ? 0 : 1);
   }
   int status = -1;
   waitpid(child, &status, 0);

@@ -42,8 +42,10 @@ End::End(Host& host, const ConnectionPlan& plan, bool harsh, uint32_t pd, uint64
   const PairOptions& options = plan.options;
   sums_[0] = remote_.number_at(sum_.offset);
   chains_[0] = remote_.number_at(chain_.offset);
-  qp_ = host.engine().create_qp({pd, &cq_, &cq_, options.depth, options.depth, kMaxSge, kMaxSge,
-                                 options.max_inline, options.signal_all, nullptr});
+  qp_ = host.insist([&](Engine& engine) {
+    return engine.create_qp({pd, &cq_, &cq_, options.depth, options.depth, kMaxSge, kMaxSge,
+                             options.max_inline, options.signal_all, nullptr});
+  });
 }
 
 void End::connect_to(End& peer, uint32_t psn, uint32_t peer_psn, const PairOptions& options) {
@@ -92,7 +94,7 @@ void End::post_operation() {
   }
   request.sg_list = sges_.data();
   request.num_sge = static_cast<int>(sges_.size());
-  hold(host_.engine().post_send(*qp_, request) == 0, "a good request was not taken");
+  hold(post(request) == 0, "a good request was not taken");
   // Inline data are the device's from now on.
   std::ranges::fill(inline_bytes_, std::byte{0xEE});
   if (operation.consumes()) messages_.push_back(operations_.size());
@@ -175,7 +177,7 @@ void End::collect() {
     count = cq_.poll(static_cast<int>(1 + random_.below(found.size())), found.data());
     for (const ibv_wc& each : std::span(found).first(static_cast<size_t>(count))) take(each);
   }
-  if (host_.cq_errors > 0 && plan_.tight_cq) unsettled_ = disturbed_ = true;
+  if (host_.cq_errors > 0 && plan_.may_overflow) unsettled_ = disturbed_ = true;
 }
 
 void End::take(const ibv_wc& completion) {
@@ -345,7 +347,7 @@ void End::post_trespass() {
   if (range.rkey == arena.key() && offset < arena.size()) {
     operation.data.assign(arena.at(static_cast<uint32_t>(offset)), arena.at(arena.size()));
   }
-  hold(host_.engine().post_send(*qp_, request) == 0, "a request was not taken");
+  hold(post(request) == 0, "a request was not taken");
   operations_.push_back(std::move(operation));
 }
 
@@ -380,7 +382,11 @@ void End::resume() {
 void End::enter(ibv_qp_state state) {
   ibv_qp_attr attributes{};
   attributes.qp_state = state;
-  host_.engine().modify_qp(*qp_, attributes, IBV_QP_STATE);
+  host_.insist([&](Engine& engine) { return engine.modify_qp(*qp_, attributes, IBV_QP_STATE); });
+}
+
+int End::post(const ibv_send_wr& request) {
+  return host_.insist([&](Engine& engine) { return engine.post_send(*qp_, request); });
 }
 
 void End::check_state() const {

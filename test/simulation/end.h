@@ -83,6 +83,7 @@ class End {
   };
 
   void enter(ibv_qp_state state);
+  int post(const ibv_send_wr& request);
   void post_operation();
   void post_trespass();
   RemoteRange forbidden_range();

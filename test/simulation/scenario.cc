@@ -50,6 +50,7 @@ void Scenario::plan_faults(SeededRandom& random) {
   faults.delay = (1 * kUs) << random.below(10);
   link_faults.damage = one_of(random, {0.0, 0.0, 0.001, 0.02});
   link_faults.replay = one_of(random, {0.0, 0.0, 0.01, 0.05});
+  memory_fault = one_of(random, {0.0, 0.0, 0.01, 0.1});
   heals_at = kSecond * random.below(3);
 }
 
@@ -64,6 +65,7 @@ void Scenario::plan_harsh_faults(SeededRandom& random) {
     link_faults.selective =
         one_of(random, {SelectiveLoss::kAcks, SelectiveLoss::kNaks, SelectiveLoss::kReadResponses});
   }
+  if (random.chance(0.3)) memory_fault = one_of(random, {0.1, 0.5});
   heals_at = between<TimeNs>(random, 1, 400) * kMs;
 }
 
@@ -96,6 +98,7 @@ ConnectionPlan Scenario::plan_connection(SeededRandom& random) const {
   plan.operations = between<uint32_t>(random, 5, 60);
   plan.most_bytes = std::min(5 * wire::mtu_bytes(options.mtu), kMostBytes);
   plan.tight_cq = harsh && random.chance(0.1);
+  plan.may_overflow = plan.tight_cq || (harsh && memory_fault > 0);
   options.cq_depth = plan.tight_cq ? between<uint32_t>(random, 1, 8) : 2 * options.depth;
   return plan;
 }

@@ -46,6 +46,7 @@ struct ConnectionPlan {
   uint32_t operations;  // of each end
   uint32_t most_bytes;  // of a message
   bool tight_cq;        // so small that it may overflow
+  bool may_overflow;    // for that, or since what is flushed finds no memory
 };
 
 struct Scenario {
@@ -58,7 +59,8 @@ struct Scenario {
   uint64_t window_bytes;
   Faults faults;
   LinkFaults link_faults;
-  TimeNs heals_at;  // no more faults from then on
+  double memory_fault;  // an allocation of a device fails
+  TimeNs heals_at;      // no more faults from then on
   std::vector<ConnectionPlan> connections;
   std::vector<PlannedIncident> incidents;
 

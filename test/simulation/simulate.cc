@@ -15,6 +15,7 @@
 #endif
 
 #include "check.h"
+#include "support/failing_memory.h"
 #include "world.h"
 
 namespace verbena::test {

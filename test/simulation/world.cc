@@ -31,10 +31,12 @@ World::World(uint64_t seed)
       random_(seed ^ 0x3017D),
       network_(seed),
       addresses_(addresses(scenario_.hosts)),
-      link_(network_, scenario_, addresses_) {
+      link_(network_, scenario_, addresses_),
+      memory_faults_(seed ^ 0x3E3047, scenario_.memory_fault) {
   for (uint32_t i = 0; i < scenario_.hosts; ++i) {
     hosts_.push_back(
         std::make_unique<Host>(network_, addresses_[i], seed * 8 + i, scenario_.window_bytes));
+    hosts_.back()->memory_faults = &memory_faults_;
   }
   network_.faults = scenario_.faults;
   network_.filter = [this](const Frame& frame) { return link_.passes(now_, frame); };
@@ -166,6 +168,7 @@ bool World::settled() const {
 
 void World::heal() {
   network_.faults = {};
+  memory_faults_.heal();
   for (const size_t index : current_) {
     Connection& each = connections_[index];
     each.watched = each.ends[0]->alive() && each.ends[1]->alive();
@@ -221,6 +224,7 @@ void World::finish() {
   connections_.clear();
   for (const auto& host : hosts_) {
     hold(host->engine().holdings() == engine::Holdings{}, "something is left in an engine");
+    hold(scenario_.harsh || host->cq_errors == 0, "a queue of completions overflowed");
   }
 }
 

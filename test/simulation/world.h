@@ -6,6 +6,7 @@
 
 #include "end.h"
 #include "link.h"
+#include "memory_faults.h"
 #include "scenario.h"
 
 namespace verbena::test {
@@ -48,6 +49,7 @@ class World {
   std::vector<Address> addresses_;
   std::vector<std::unique_ptr<Host>> hosts_;
   Link link_;
+  MemoryFaults memory_faults_;
   std::vector<Connection> connections_;  // those of later lives behind those of earlier ones
   std::vector<size_t> current_;          // by plan
   TimeNs now_ = 0;

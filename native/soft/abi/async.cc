@@ -19,7 +19,7 @@ class ContextEvents final : public engine::EventSink {
     ibv_async_event event{};
     event.element.qp = qp.handle();
     event.event_type = type;
-    qp.owner.async_events.push({event, &qp, &qp.async_events_delivered});
+    qp.async_events.raise(event);
   }
 
   void on_cq_error(engine::CompletionQueue& queue) override {
@@ -27,7 +27,7 @@ class ContextEvents final : public engine::EventSink {
     ibv_async_event event{};
     event.element.cq = cq.handle();
     event.event_type = IBV_EVENT_CQ_ERR;
-    cq.owner.async_events.push({event, &cq, &cq.async_events_delivered});
+    cq.async_events.raise(event);
   }
 
   void on_srq_limit(engine::SharedReceiveQueue& shared) override {
@@ -35,7 +35,7 @@ class ContextEvents final : public engine::EventSink {
     ibv_async_event event{};
     event.element.srq = &srq;
     event.event_type = IBV_EVENT_SRQ_LIMIT_REACHED;
-    srq.owner.async_events.push({event, &srq, &srq.async_events_delivered});
+    srq.async_events.raise(event);
   }
 };
 
@@ -56,11 +56,7 @@ using verbena::soft::Srq;
 VERBENA_EXPORT int ibv_get_async_event(ibv_context* context, ibv_async_event* event) {
   AsyncEvent taken{};
   const int error = Context::of(context).async_events.take(
-      taken,
-      [](const AsyncEvent& each) {
-        if (each.delivered != nullptr) ++*each.delivered;
-      },
-      verbena::soft::wait_readable);
+      taken, [](const AsyncEvent& each) { ++*each.delivered; }, verbena::soft::wait_readable);
   if (error != 0) {
     errno = error;
     return -1;

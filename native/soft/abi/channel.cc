@@ -13,7 +13,7 @@ Channel::Channel(Context& from)
 }
 
 void ChannelEvents::on_completion_event(engine::CompletionQueue& queue) {
-  queued.push(static_cast<Cq*>(queue.owner()));
+  queued.push(static_cast<Cq*>(queue.owner())->completion_events);
 }
 
 }  // namespace verbena::soft

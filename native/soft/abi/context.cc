@@ -39,12 +39,12 @@ Context::Context(ibv_device* opened) : verbs_context{}, command_fd_(eventfd(0, E
   context.abi_compat = __VERBS_ABI_IS_EXTENDED;
   pthread_mutex_init(&context.mutex, nullptr);
   fill_operations();
-  lane->add_listener(async_events);
+  lane->add_listener(device_events);
 }
 
 Context::~Context() {
   closing = true;
-  lane->remove_listener(async_events);
+  lane->remove_listener(device_events);
   for (Population* children : {&qps, &srqs, &mws, &mrs, &ahs, &cqs, &channels, &pds}) {
     children->destroy_rest();
   }

@@ -27,6 +27,7 @@ struct Context : verbs_context {
 
   LaneReference lane;
   AsyncEventQueue async_events;
+  DeviceEvents device_events{async_events};
 
   Population channels;
   Population pds{kMaxPd};

@@ -20,6 +20,7 @@ Cq::Cq(Context& from, const ibv_cq_init_attr_ex& attributes)
       channel(attributes.channel == nullptr ? nullptr : &Channel::of(attributes.channel)),
       queue(attributes.cqe, channel == nullptr ? nullptr : &channel->events, this),
       events(ex),
+      async_events(from.async_events),
       counted_(from.cqs, this),
       channel_use_(channel == nullptr ? nullptr : std::make_unique<Use>(channel->cqs)) {
   ex.context = &from.context;
@@ -32,13 +33,11 @@ Cq::Cq(Context& from, const ibv_cq_init_attr_ex& attributes)
 
 // No queue pair is left that could raise an event; what was delivered is waited for.
 Cq::~Cq() {
-  if (channel != nullptr) {
-    channel->events.queued.purge([&](const Cq* waiting) { return waiting == this; });
-  }
-  owner.async_events.purge([&](const AsyncEvent& waiting) { return waiting.object == this; });
+  if (channel != nullptr) channel->events.queued.purge(completion_events);
+  async_events.purge();
   if (owner.closing) return;
   events.wait_until(ex.comp_events_completed, completion_events_delivered);
-  events.wait_until(ex.async_events_completed, async_events_delivered);
+  events.wait_until(ex.async_events_completed, async_events.delivered);
 }
 
 Cq* create_cq(Context& context, const ibv_cq_init_attr_ex& attributes) {

@@ -39,8 +39,9 @@ struct Cq : CqStorage {
   Channel* const channel;
   engine::CompletionQueue queue;
   EventLock<ibv_cq_ex> events;
+  EventPlace<Cq*> completion_events{this};
   uint32_t completion_events_delivered = 0;  // written under the lock of the channel's event queue
-  uint32_t async_events_delivered = 0;       // written under the lock of the context's event queue
+  AsyncEventSource<1> async_events;
   UseCount qps;
 
   // The ibv_start_poll interface: the lock is held from a successful start to the end.

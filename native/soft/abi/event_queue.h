@@ -1,4 +1,5 @@
 // Events that wait for a program, behind a descriptor that is readable while there are any.
+// Announcing one needs no memory: it happens in the middle of handling a packet.
 #pragma once
 
 #include <fcntl.h>
@@ -6,10 +7,10 @@
 #include <sys/eventfd.h>
 
 #include <cerrno>
-#include <deque>
 #include <mutex>
 
 #include "soft/abi/guard.h"
+#include "util/linked_list.h"
 #include "util/unique_fd.h"
 
 namespace verbena::soft {
@@ -20,6 +21,15 @@ inline int wait_readable(int fd) {
   return poll(&waited, 1, -1) < 0 ? errno : 0;
 }
 
+// A place in a queue, for one event as often as it happens. It belongs to what the event is about,
+// which takes it back before it goes.
+template <class Event>
+struct EventPlace {
+  Event event{};
+  uint32_t waiting = 0;
+  util::ListLink<EventPlace> link{};
+};
+
 // The descriptor belongs to the program as much as to us: it may poll it, and may set O_NONBLOCK.
 template <class Event>
 class EventQueue {
@@ -28,10 +38,14 @@ class EventQueue {
 
   int fd() const { return fd_.get(); }
 
-  // Each event raises the counter, so that edge-triggered pollers see every one.
-  void push(const Event& event) {
+  // Each event raises the counter, so that edge-triggered pollers see every one. What happens again
+  // before it was taken moves behind the others, with all of its kind: the last of them is told
+  // last.
+  void push(EventPlace<Event>& place) {
     const std::lock_guard lock(mutex_);
-    events_.push_back(event);
+    ++place.waiting;
+    places_.remove(place);
+    places_.push_back(place);
     eventfd_write(fd_.get(), 1);  // fails only when 2^64 - 2 events wait
   }
 
@@ -48,22 +62,25 @@ class EventQueue {
     }
   }
 
-  // Takes back the events that `matches`; none of them is delivered after this.
-  template <class Matches>
-  void purge(Matches&& matches) {
+  // Takes back what waits there; none of it is delivered after this.
+  void purge(EventPlace<Event>& place) {
     const std::lock_guard lock(mutex_);
-    if (std::erase_if(events_, matches) > 0 && events_.empty()) clear();
+    if (place.waiting == 0) return;
+    place.waiting = 0;
+    places_.remove(place);
+    if (places_.empty()) clear();
   }
 
  private:
   template <class OnTaken>
   bool take_now(Event& event, OnTaken&& on_taken) {
     const std::lock_guard lock(mutex_);
-    if (events_.empty()) return false;
-    event = events_.front();
-    events_.pop_front();
+    EventPlace<Event>* const place = places_.front();
+    if (place == nullptr) return false;
+    event = place->event;
+    if (--place->waiting == 0) places_.remove(*place);
     on_taken(event);
-    if (events_.empty()) clear();
+    if (places_.empty()) clear();
     return true;
   }
 
@@ -75,7 +92,7 @@ class EventQueue {
 
   util::UniqueFd fd_;
   std::mutex mutex_;
-  std::deque<Event> events_;
+  util::LinkedList<EventPlace<Event>, &EventPlace<Event>::link> places_;
 };
 
 }  // namespace verbena::soft

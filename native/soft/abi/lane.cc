@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "soft/abi/async.h"
+#include "soft/abi/guard.h"
 #include "soft/abi/limits.h"
 #include "soft/abi/open_failure.h"
 #include "soft/io/clock.h"
@@ -79,12 +80,12 @@ Lane::Lane(const Settings& settings)
   if (!control_.start(settings.control_path, failure)) throw OpenFailure{failure};
 }
 
-void Lane::add_listener(AsyncEventQueue& events) {
+void Lane::add_listener(DeviceEvents& events) {
   const std::lock_guard lock(mutex_);
   listeners_.push_back(&events);
 }
 
-void Lane::remove_listener(AsyncEventQueue& events) {
+void Lane::remove_listener(DeviceEvents& events) {
   const std::lock_guard lock(mutex_);
   std::erase(listeners_, &events);
 }
@@ -93,7 +94,7 @@ void Lane::raise(ibv_event_type type) {
   ibv_async_event event{};
   event.element.port_num = kPort;
   event.event_type = type;
-  for (AsyncEventQueue* listener : listeners_) listener->push({event, nullptr, nullptr});
+  for (DeviceEvents* listener : listeners_) listener->raise(event);
 }
 
 bool Lane::on_command(std::string_view command) {
@@ -271,7 +272,7 @@ int Lane::join_group(engine::QueuePair& qp, const wire::Address& group) {
   if (fork_guard_.in_child()) return EIO;
   const std::lock_guard lock(mutex_);
   if (const int refused = engine_.join_group(qp, group); refused != 0) return refused;
-  const int error = groups_.join(group);
+  const int error = errno_of_result([&] { return groups_.join(group); });
   if (error != 0) engine_.leave_group(qp, group);
   // If it sleeps, then on the device's socket alone.
   thread_.timer_set(0);
@@ -282,19 +283,18 @@ int Lane::leave_group(engine::QueuePair& qp, const wire::Address& group) {
   if (fork_guard_.in_child()) return EIO;
   const std::lock_guard lock(mutex_);
   const int error = engine_.leave_group(qp, group);
-  leave_unused(group);
+  leave_unused_groups();
   return error;
 }
 
 void Lane::destroy_qp(engine::QueuePair& qp) {
   const std::lock_guard lock(mutex_);
-  const auto groups = engine_.groups_of(qp);
   engine_.destroy_qp(qp);
-  for (const wire::Address& group : groups) leave_unused(group);
+  leave_unused_groups();
 }
 
-void Lane::leave_unused(const wire::Address& group) {
-  if (!engine_.has_group(group)) groups_.leave(group);
+void Lane::leave_unused_groups() {
+  groups_.leave_unless([this](const wire::Address& group) { return engine_.has_group(group); });
 }
 
 void Lane::abandon_socket() {

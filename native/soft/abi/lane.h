@@ -39,8 +39,8 @@ class Lane : private io::Progress {
   const void* counters_page() const { return counters_.data(); }
 
   // Events of the port and the device go there.
-  void add_listener(AsyncEventQueue& events);
-  void remove_listener(AsyncEventQueue& events);
+  void add_listener(DeviceEvents& events);
+  void remove_listener(DeviceEvents& events);
   bool port_up() const { return port_up_.load(); }
 
   // Runs `body(engine)` with the lane locked.
@@ -133,7 +133,7 @@ class Lane : private io::Progress {
   // When the engine has something to do; 0 when it has now.
   engine::TimeNs next_turn() const { return engine_.wants_transmit() ? 0 : engine_.next_timeout(); }
   void update_counters();
-  void leave_unused(const wire::Address& group);
+  void leave_unused_groups();
 
   // In a forked child: lets go of the port, which the parent still uses.
   void abandon_socket();
@@ -160,7 +160,7 @@ class Lane : private io::Progress {
 
   util::CourteousMutex mutex_;
   engine::Engine engine_;
-  std::vector<AsyncEventQueue*> listeners_;
+  std::vector<DeviceEvents*> listeners_;
   int references_ = 0;  // guarded by the registry
   // Last, so that they stop before anything else goes.
   io::DeviceThread thread_;

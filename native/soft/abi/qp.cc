@@ -73,6 +73,7 @@ Qp::Qp(Pd& domain, const ibv_qp_init_attr_ex& attributes)
       granted(grant(attributes.cap)),
       signal_all(attributes.sq_sig_all != 0),
       events(ex.qp_base),
+      async_events(owner.async_events),
       counted_(owner.qps, this),
       pd_use_(domain.users),
       send_cq_use_(Cq::of(attributes.send_cq).qps),
@@ -112,8 +113,8 @@ Qp::Qp(Pd& domain, const ibv_qp_init_attr_ex& attributes)
 // may still be raised until the transport is gone, and after that none.
 Qp::~Qp() {
   lane.destroy_qp(*transport);
-  owner.async_events.purge([&](const AsyncEvent& waiting) { return waiting.object == this; });
-  if (!owner.closing) events.wait_until(ex.qp_base.events_completed, async_events_delivered);
+  async_events.purge();
+  if (!owner.closing) events.wait_until(ex.qp_base.events_completed, async_events.delivered);
 }
 
 Qp* create_qp(Context& context, ibv_qp_init_attr_ex& attributes) {

@@ -39,7 +39,7 @@ struct Qp : QpStorage {
   const ibv_qp_cap granted;
   const bool signal_all;
   EventLock<ibv_qp> events;
-  uint32_t async_events_delivered = 0;  // written under the lock of the context's event queue
+  AsyncEventSource<6> async_events;
   // Touched with the lane locked only; lives until this object goes.
   engine::QueuePair* transport = nullptr;
   std::unique_ptr<WrBuilder> builder;  // of queue pairs created for the ibv_wr_* functions

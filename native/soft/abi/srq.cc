@@ -48,6 +48,7 @@ Srq::Srq(Pd& domain, void* program_context, const ibv_srq_attr& granted)
       lane(*owner.lane),
       shared{domain.id, engine::ReceiveQueue(granted.max_wr, granted.max_sge), 0, this},
       events(*this),
+      async_events(owner.async_events),
       counted_(owner.srqs, this),
       pd_use_(domain.users) {
   context = domain.context;
@@ -58,8 +59,8 @@ Srq::Srq(Pd& domain, void* program_context, const ibv_srq_attr& granted)
 
 // No queue pair is left that could raise an event; what was delivered is waited for.
 Srq::~Srq() {
-  owner.async_events.purge([&](const AsyncEvent& waiting) { return waiting.object == this; });
-  if (!owner.closing) events.wait_until(events_completed, async_events_delivered);
+  async_events.purge();
+  if (!owner.closing) events.wait_until(events_completed, async_events.delivered);
 }
 
 Srq* create_srq(Context& context, ibv_srq_init_attr_ex& attributes) {

@@ -25,7 +25,7 @@ struct Srq : ibv_srq {
   // Touched with the lane locked only.
   engine::SharedReceiveQueue shared;
   EventLock<ibv_srq> events;
-  uint32_t async_events_delivered = 0;  // written under the lock of the context's event queue
+  AsyncEventSource<1> async_events;
   UseCount qps;
 
  private:

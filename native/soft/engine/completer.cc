@@ -104,7 +104,8 @@ void Engine::on_acknowledge(TimeNs now, QueuePair& qp, const wire::Packet& packe
 
 // Acknowledges all before `end_psn`. False when it met a READ or atomic whose response has not
 // come: the acknowledge came after that response was sent, so the response is lost (IBTA volume
-// 1, 9.7.5.1.3).
+// 1, 9.7.5.1.3). Throws std::bad_alloc where there is no memory to tell the program; what is before
+// that is acknowledged, and the rest is as if nothing had come.
 bool Engine::acknowledge_until(TimeNs now, QueuePair& qp, uint32_t end_psn) {
   Requester& requester = qp.requester;
   while (requester.una_psn != end_psn && qp.send_queue.head() != requester.started) {
@@ -114,9 +115,9 @@ bool Engine::acknowledge_until(TimeNs now, QueuePair& qp, uint32_t end_psn) {
       advance_una(now, qp, end_psn);
       return true;
     }
+    reserve_entry(*qp.options.send_cq);
     advance_una(now, qp, wire::psn_add(request.last_psn, 1));
-    complete_send(qp, IBV_WC_SUCCESS);
-    retire_local(qp);
+    succeed_send(qp);
   }
   return true;
 }
@@ -131,8 +132,7 @@ void Engine::advance_una(TimeNs now, QueuePair& qp, uint32_t una_psn) {
   requester.send_psn = send_psn;
   leave_flight(qp, before - flight_bytes(qp, qp.packets_in_flight()));
 
-  auto& ends = requester.response_ends;
-  while (!ends.empty() && wire::psn_diff(ends.front(), una_psn) < 0) ends.erase(ends.begin());
+  requester.response_ends.remove_before(una_psn);
   if (requester.recovering && wire::psn_diff(una_psn, requester.recover_psn) >= 0) {
     requester.recovering = false;
   }
@@ -248,14 +248,13 @@ void Engine::on_read_response(TimeNs now, QueuePair& qp, const wire::Packet& pac
   if (packet.payload().size() != expected) {
     return fail_send(qp, number, IBV_WC_BAD_RESP_ERR);
   }
+  const bool last = psn == request.last_psn;
+  if (last) reserve_entry(*qp.options.send_cq);
   if (!scatter_response(qp, number, offset, packet.payload())) {
     return fail_send(qp, number, IBV_WC_LOC_PROT_ERR);
   }
-  const bool last = psn == request.last_psn;
   advance_una(now, qp, wire::psn_add(psn, 1));
-  if (!last) return;
-  complete_send(qp, IBV_WC_SUCCESS);
-  retire_local(qp);
+  if (last) succeed_send(qp);
 }
 
 void Engine::on_atomic_acknowledge(TimeNs now, QueuePair& qp, const wire::Packet& packet) {
@@ -267,21 +266,30 @@ void Engine::on_atomic_acknowledge(TimeNs now, QueuePair& qp, const wire::Packet
     ++counters_.ghost_responses;
     return;
   }
+  reserve_entry(*qp.options.send_cq);
   const uint64_t original = packet.atomic_ack_original();
   if (!scatter_response(qp, number, 0, std::as_bytes(std::span(&original, 1)))) {
     return fail_send(qp, number, IBV_WC_LOC_PROT_ERR);
   }
   advance_una(now, qp, wire::psn_add(psn, 1));
-  complete_send(qp, IBV_WC_SUCCESS);
-  retire_local(qp);
+  succeed_send(qp);
 }
 
-// Requests that were executed here complete as soon as all before them have.
-void Engine::retire_local(QueuePair& qp) {
+// The oldest request has been answered.
+void Engine::succeed_send(QueuePair& qp) {
+  complete_send(qp, IBV_WC_SUCCESS);
+  if (!retire_local(qp)) make_ready(qp);
+}
+
+// Requests that were executed here complete as soon as all before them have. False when there is no
+// memory to tell the program: it is to be called again.
+bool Engine::retire_local(QueuePair& qp) {
   while (qp.send_queue.head() < qp.requester.cursor &&
          qp.send_queue.at(qp.send_queue.head()).is_local()) {
+    if (!qp.options.send_cq->make_room_for(1)) return false;
     complete_send(qp, IBV_WC_SUCCESS);
   }
+  return true;
 }
 
 bool Engine::scatter_response(QueuePair& qp, uint64_t number, uint32_t offset,

@@ -12,7 +12,11 @@ constexpr uint32_t kFirstEntries = 8;
 }  // namespace
 
 CompletionQueue::CompletionQueue(uint32_t depth, CompletionListener* listener, void* owner)
-    : depth_(depth), ring_(std::min(depth, kFirstEntries)), listener_(listener), owner_(owner) {}
+    : depth_(depth),
+      ring_(std::min(depth, kFirstEntries)),
+      room_(static_cast<uint32_t>(ring_.size())),
+      listener_(listener),
+      owner_(owner) {}
 
 CompletionQueue::Push CompletionQueue::push(const ibv_wc& completion, bool solicited) {
   bool notify = false;
@@ -20,7 +24,7 @@ CompletionQueue::Push CompletionQueue::push(const ibv_wc& completion, bool solic
     const std::lock_guard lock(mutex_);
     if (failed_) return Push::kFailed;
     const uint32_t count = count_.load(std::memory_order_relaxed);
-    failed_ = !make_room(count);
+    failed_ = count >= depth_ || !make_room(count + 1);
     if (failed_) return Push::kOverflow;
     ring_[(head_ + count) % ring_.size()] = completion;
     count_.store(count + 1, std::memory_order_release);
@@ -66,20 +70,26 @@ bool CompletionQueue::resize(uint32_t depth) {
   const std::lock_guard lock(mutex_);
   const uint32_t count = count_.load(std::memory_order_relaxed);
   if (count > depth) return false;
-  move_to_ring_of(std::min(depth, std::max(count, kFirstEntries)));
+  // What make_room_for() made is kept: what it was made for may still come.
+  move_to_ring_of(std::min(size_t{depth}, std::max(ring_.size(), size_t{kFirstEntries})));
   depth_ = depth;
   return true;
 }
 
-bool CompletionQueue::make_room(uint32_t waiting) {
-  if (waiting < ring_.size()) return true;
-  if (waiting >= depth_) return false;
+// With the mutex held; `wanted` entries are no more than the depth.
+bool CompletionQueue::make_room(uint32_t wanted) {
+  if (wanted <= ring_.size()) return true;
   try {
-    move_to_ring_of(std::min(size_t{depth_}, 2 * ring_.size()));
+    move_to_ring_of(std::min(size_t{depth_}, std::max(size_t{wanted}, 2 * ring_.size())));
   } catch (const std::bad_alloc&) {
     return false;
   }
   return true;
+}
+
+bool CompletionQueue::grow_for(uint32_t wanted) {
+  const std::lock_guard lock(mutex_);
+  return failed_ || make_room(std::min(wanted, depth_));
 }
 
 void CompletionQueue::move_to_ring_of(size_t entries) {
@@ -87,6 +97,7 @@ void CompletionQueue::move_to_ring_of(size_t entries) {
   const uint32_t count = count_.load(std::memory_order_relaxed);
   for (uint32_t i = 0; i < count; ++i) ring[i] = ring_[(head_ + i) % ring_.size()];
   ring_ = std::move(ring);
+  room_.store(static_cast<uint32_t>(entries), std::memory_order_relaxed);
   head_ = 0;
 }
 

@@ -25,6 +25,12 @@ class CompletionQueue {
     kFailed,    // the queue was in error already
   };
   Push push(const ibv_wc& completion, bool solicited);
+  // False when the machine has no memory for so many more entries. A queue that is full is not
+  // asked for more: what is pushed then overflows.
+  bool make_room_for(uint32_t entries) {
+    const uint32_t wanted = count_.load(std::memory_order_relaxed) + entries;
+    return wanted <= room_.load(std::memory_order_relaxed) || grow_for(wanted);
+  }
   int poll(int count, ibv_wc* completions);
   // The next entry pushed (solicited or failed, if `solicited_only`) raises one event. Entries that
   // are there already do not.
@@ -45,11 +51,13 @@ class CompletionQueue {
 
   // Moves what is waiting into a ring of so many entries. Throws std::bad_alloc.
   void move_to_ring_of(size_t entries);
-  bool make_room(uint32_t waiting);
+  bool make_room(uint32_t wanted);
+  bool grow_for(uint32_t wanted);
 
   mutable std::mutex mutex_;
   uint32_t depth_;
   std::vector<ibv_wc> ring_;
+  std::atomic<uint32_t> room_;  // the size of ring_, to be read without the mutex
   uint32_t head_ = 0;
   // Written under the mutex; read without it to answer an empty poll.
   std::atomic<uint32_t> count_{0};

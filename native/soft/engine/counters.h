@@ -39,6 +39,7 @@ namespace verbena::engine {
   X(cq_overflows)                 \
   X(socket_drops)                 \
   X(send_failures)                \
+  X(out_of_memory)                \
   X(ids_solved)
 
 struct Counters {

@@ -10,7 +10,6 @@ namespace {
 
 constexpr uint32_t kLowestQpn = 2;  // 0 and 1 are the management queue pairs
 constexpr uint32_t kHighestQpn = 0xFFFFFE;
-constexpr uint32_t kMaxRdAtomic = 16;
 constexpr uint32_t kInitialWindow = 64;
 constexpr uint32_t kLargestWindow = 4096;
 // A packet costs the receiver's socket buffer about this much beyond its bytes.
@@ -82,13 +81,18 @@ Engine::~Engine() = default;
 
 QueuePair* Engine::create_qp(const QueuePairOptions& options) {
   const auto qp = std::make_shared<QueuePair>(options);
+  std::set<Timer> one{{kNever, 0}};
+  qp->timer = one.extract(one.begin());
+  pieces_.reserve(std::max(options.max_send_sge, 1U));
   qp->qpn = queue_pairs_.insert(qp);
   return qp.get();
 }
 
 void Engine::destroy_qp(QueuePair& qp) {
-  for (const wire::Address& group : groups_of(qp)) leave_group(qp, group);
+  leave_groups(qp);
   release_path(qp);
+  ready_.remove(qp);
+  if (qp.timer_at != kNever) timers_.erase({qp.timer_at, qp.qpn});
   queue_pairs_.erase(qp.qpn);
 }
 
@@ -236,6 +240,22 @@ std::optional<wire::Packet> Engine::parse(std::span<const std::byte> bytes) {
   return packet;
 }
 
+inline void Engine::deliver(TimeNs now, QueuePair& qp, const wire::Address& source,
+                            const wire::Packet& packet) {
+  if (qp.options.type == IBV_QPT_UD) return on_datagram(qp, source, options_.address, packet);
+  if (qp.path == nullptr || !(qp.path->address == source)) {
+    ++counters_.bad_peer;
+    return;
+  }
+  if (!qp.reliable()) {
+    on_unreliable_request(qp, packet);
+  } else if (packet.has(wire::OpcodeFlag::kRequest)) {
+    on_request(qp, packet);
+  } else {
+    on_response(now, qp, packet);
+  }
+}
+
 void Engine::on_packet(TimeNs now, const wire::Address& source, std::span<const std::byte> bytes) {
   const auto packet = parse(bytes);
   if (!packet) return;
@@ -249,55 +269,45 @@ void Engine::on_packet(TimeNs now, const wire::Address& source, std::span<const 
     ++counters_.bad_transport;
     return;
   }
-  if (qp.options.type == IBV_QPT_UD) return on_datagram(qp, source, options_.address, *packet);
-  if (qp.path == nullptr || !(qp.path->address == source)) {
-    ++counters_.bad_peer;
-    return;
+  try {
+    deliver(now, qp, source, *packet);
+  } catch (const std::bad_alloc&) {
+    ++counters_.out_of_memory;
   }
-  if (!qp.reliable()) {
-    on_unreliable_request(qp, *packet);
-  } else if (packet->has(wire::OpcodeFlag::kRequest)) {
-    on_request(qp, *packet);
-  } else {
-    on_response(now, qp, *packet);
-  }
+  // A request changes nothing of what this end sends.
+  if (packet->has(wire::OpcodeFlag::kRequest)) return;
   check_drained(qp);
   schedule(qp);
 }
 
 void Engine::on_timeout(TimeNs now) {
-  while (!timers_.empty() && timers_.top().at <= now) {
-    const Timer timer = timers_.top();
-    timers_.pop();
-    const auto* found = queue_pairs_.find(timer.qpn);
-    if (found == nullptr || (*found)->in_heap != timer.at) continue;  // superseded
-    QueuePair& qp = **found;
-    qp.in_heap = kNever;
+  while (next_timeout() <= now) {
+    QueuePair& qp = **queue_pairs_.find(timers_.begin()->qpn);
+    qp.timer = timers_.extract(timers_.begin());
+    qp.timer_at = kNever;
     on_qp_timeout(now, qp);
     schedule(qp);
   }
 }
 
-// The heap holds, for each queue pair that waits, an entry no later than its deadline. A deadline
-// that moves back leaves its entry alone, so that traffic costs no heap operation: the entry fires
-// early and is set anew.
+// For each queue pair that waits there is an entry no later than its deadline. A deadline that
+// moves back leaves its entry alone, so that traffic costs no operation here: the entry fires early
+// and is set anew. The entry is made with the queue pair, so that this needs no memory.
 void Engine::schedule(QueuePair& qp) {
   const Requester& requester = qp.requester;
   const TimeNs deadline =
       std::min({requester.ack_deadline, requester.probe_deadline, requester.rnr_deadline});
-  if (deadline >= qp.in_heap) return;
-  qp.in_heap = deadline;
-  timers_.push({deadline, qp.qpn});
+  if (deadline >= qp.timer_at) return;
+  if (qp.timer_at != kNever) qp.timer = timers_.extract({qp.timer_at, qp.qpn});
+  qp.timer_at = deadline;
+  qp.timer.value() = {deadline, qp.qpn};
+  timers_.insert(std::move(qp.timer));
 }
 
 bool Engine::transmit(TimeNs now, PacketSink& sink) {
   uint32_t budget = kTransmitBudget;
   while (budget > 0 && !ready_.empty()) {
-    const auto* found = queue_pairs_.find(ready_.front());
-    ready_.pop_front();
-    if (found == nullptr) continue;  // destroyed while it waited
-    QueuePair& qp = **found;
-    qp.ready = false;
+    QueuePair& qp = *ready_.pop_front();
     const uint32_t turn = std::min(budget, kTurnBudget);
     uint32_t left = turn;
     const bool more_responses = transmit_responses(qp, sink, left);
@@ -311,12 +321,6 @@ bool Engine::transmit(TimeNs now, PacketSink& sink) {
   return !ready_.empty();
 }
 
-void Engine::make_ready(QueuePair& qp) {
-  if (qp.ready) return;
-  qp.ready = true;
-  ready_.push_back(qp.qpn);
-}
-
 void Engine::use_path(QueuePair& qp, const wire::Address& address) {
   auto found = paths_.find(address);
   if (found == paths_.end()) {
@@ -328,7 +332,6 @@ void Engine::use_path(QueuePair& qp, const wire::Address& address) {
   if (qp.path != nullptr) go_back(qp);
   release_path(qp);
   qp.path = path;
-  qp.waits_for_path = false;
   qp.path->in_flight_bytes += flight_bytes(qp, qp.packets_in_flight());
 }
 
@@ -336,6 +339,7 @@ void Engine::release_path(QueuePair& qp) {
   if (qp.path == nullptr) return;
   move_send_psn(qp, qp.requester.una_psn);
   PeerPath* path = std::exchange(qp.path, nullptr);
+  path->blocked.remove(qp);
   if (--path->users == 0) paths_.erase(wire::Address(path->address));
 }
 
@@ -361,12 +365,7 @@ void Engine::leave_flight(QueuePair& qp, uint64_t bytes) {
   if (qp.path == nullptr) return;
   PeerPath& path = *qp.path;
   path.in_flight_bytes -= bytes;
-  for (const uint32_t qpn : std::exchange(path.blocked, {})) {
-    const auto* waiting = queue_pairs_.find(qpn);
-    if (waiting == nullptr || (*waiting)->path != &path) continue;
-    (*waiting)->waits_for_path = false;
-    make_ready(**waiting);
-  }
+  while (QueuePair* waiting = path.blocked.pop_front()) make_ready(*waiting);
 }
 
 }  // namespace verbena::engine

@@ -3,10 +3,10 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <memory>
+#include <new>
 #include <optional>
-#include <queue>
+#include <set>
 #include <span>
 #include <unordered_map>
 #include <vector>
@@ -77,9 +77,10 @@ class Engine {
   int join_group(QueuePair& qp, const wire::Address& group);
   int leave_group(QueuePair& qp, const wire::Address& group);
   bool has_group(const wire::Address& group) const { return groups_.contains(group); }
-  std::vector<wire::Address> groups_of(const QueuePair& qp) const;
+  void leave_groups(QueuePair& qp);
 
-  // `bytes` is a UDP payload whose ICRC was checked and cut off.
+  // `bytes` is a UDP payload whose ICRC was checked and cut off. A packet for which there is no
+  // memory is a lost one: it is counted, and has changed nothing that its sender does not repeat.
   void on_packet(TimeNs now, const wire::Address& source, std::span<const std::byte> bytes);
   // The same of a packet that was sent to a group.
   void on_group_packet(const wire::Address& source, const wire::Address& group,
@@ -88,16 +89,10 @@ class Engine {
   // Sends what windows allow, up to a bound; true while there is more to send at once.
   bool transmit(TimeNs now, PacketSink& sink);
   // When on_timeout is due; kNever when nothing is pending.
-  TimeNs next_timeout() const { return timers_.empty() ? kNever : timers_.top().at; }
+  TimeNs next_timeout() const { return timers_.empty() ? kNever : timers_.begin()->at; }
   bool wants_transmit() const { return !ready_.empty(); }
 
  private:
-  struct Timer {
-    TimeNs at;
-    uint32_t qpn;
-    bool operator>(const Timer& other) const { return at > other.at; }
-  };
-
   // --- requester.cc: sends requests
   bool transmit_requests(TimeNs now, QueuePair& qp, PacketSink& sink, uint32_t& budget);
   void start_request(QueuePair& qp);
@@ -128,7 +123,8 @@ class Engine {
   void go_back(QueuePair& qp);
   void retry(TimeNs now, QueuePair& qp);
   void on_gap(TimeNs now, QueuePair& qp);
-  void retire_local(QueuePair& qp);
+  bool retire_local(QueuePair& qp);
+  void succeed_send(QueuePair& qp);
   void complete_send(QueuePair& qp, ibv_wc_status status);
   void fail_send(QueuePair& qp, uint64_t number, ibv_wc_status status);
   bool scatter_response(QueuePair& qp, uint64_t number, uint32_t offset,
@@ -139,6 +135,7 @@ class Engine {
   // --- responder.cc: executes requests and sends responses
   void on_request(QueuePair& qp, const wire::Packet& packet);
   void on_duplicate(QueuePair& qp, const wire::Packet& packet);
+  void reserve_for(QueuePair& qp, const wire::Packet& packet);
   void execute(QueuePair& qp, const wire::Packet& packet);
   bool sequence_valid(const QueuePair& qp, const wire::Packet& packet) const;
   bool length_valid(const QueuePair& qp, const wire::Packet& packet) const;
@@ -178,10 +175,14 @@ class Engine {
                         const wire::Address& destination, const wire::Packet& packet);
 
   // --- engine.cc: queue pairs, timers, scheduling
+  void deliver(TimeNs now, QueuePair& qp, const wire::Address& source, const wire::Packet& packet);
   std::optional<wire::Packet> parse(std::span<const std::byte> bytes);
   void enter_error(QueuePair& qp);
   void reset(QueuePair& qp);
   void flush_receives(QueuePair& qp);
+  static void reserve_entry(CompletionQueue& cq) {
+    if (!cq.make_room_for(1)) throw std::bad_alloc();
+  }
   void push_completion(QueuePair& qp, CompletionQueue& cq, const ibv_wc& completion,
                        bool solicited);
   void enter_rtr(QueuePair& qp);
@@ -193,7 +194,7 @@ class Engine {
   void move_send_psn(QueuePair& qp, uint32_t send_psn);
   uint64_t flight_bytes(const QueuePair& qp, uint32_t packets) const;
   uint32_t window_limit(const QueuePair& qp) const;
-  void make_ready(QueuePair& qp);
+  void make_ready(QueuePair& qp) { ready_.push_back(qp); }
   void count_sent(uint32_t bytes) {
     ++counters_.tx_packets;
     counters_.tx_bytes += bytes;
@@ -207,8 +208,8 @@ class Engine {
   KeyTable<std::shared_ptr<QueuePair>> queue_pairs_;
   std::unordered_map<wire::Address, std::unique_ptr<PeerPath>> paths_;
   std::unordered_map<wire::Address, std::vector<QueuePair*>> groups_;
-  std::deque<uint32_t> ready_;
-  std::priority_queue<Timer, std::vector<Timer>, std::greater<>> timers_;
+  util::LinkedList<QueuePair, &QueuePair::ready> ready_;
+  std::set<Timer> timers_;                          // one of a queue pair at most
   std::vector<std::span<const std::byte>> pieces_;  // what the last gather() found
 };
 

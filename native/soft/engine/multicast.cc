@@ -10,7 +10,7 @@ int Engine::join_group(QueuePair& qp, const wire::Address& group) {
   const auto found = groups_.find(group);
   if (found == groups_.end()) {
     if (groups_.size() >= kMostGroups) return ENOMEM;
-    groups_[group] = {&qp};
+    groups_.emplace(group, std::vector{&qp});
   } else {
     std::vector<QueuePair*>& members = found->second;
     if (std::find(members.begin(), members.end(), &qp) != members.end()) return 0;
@@ -29,13 +29,12 @@ int Engine::leave_group(QueuePair& qp, const wire::Address& group) {
   return 0;
 }
 
-std::vector<wire::Address> Engine::groups_of(const QueuePair& qp) const {
-  std::vector<wire::Address> found;
-  if (qp.groups == 0) return found;
-  for (const auto& [group, members] : groups_) {
-    if (std::find(members.begin(), members.end(), &qp) != members.end()) found.push_back(group);
-  }
-  return found;
+// Needs no memory, as all that takes away.
+void Engine::leave_groups(QueuePair& qp) {
+  if (qp.groups == 0) return;
+  for (auto& [group, members] : groups_) std::erase(members, &qp);
+  std::erase_if(groups_, [](const auto& group) { return group.second.empty(); });
+  qp.groups = 0;
 }
 
 // Every member gets a copy but the sender, which knows what it sent; a member that cannot take
@@ -56,7 +55,12 @@ void Engine::on_group_packet(const wire::Address& source, const wire::Address& g
   }
   for (QueuePair* qp : found->second) {
     const bool sender = source == options_.address && packet->deth().source_qpn == qp->qpn;
-    if (!sender) on_datagram(*qp, source, group, *packet);
+    if (sender) continue;
+    try {
+      on_datagram(*qp, source, group, *packet);
+    } catch (const std::bad_alloc&) {
+      ++counters_.out_of_memory;
+    }
   }
 }
 

@@ -3,7 +3,12 @@
 
 #include <infiniband/verbs.h>
 
+#include <algorithm>
+#include <array>
+#include <compare>
+#include <cstddef>
 #include <cstdint>
+#include <set>
 #include <vector>
 
 #include "soft/engine/completion_queue.h"
@@ -11,19 +16,45 @@
 #include "soft/engine/work_queue.h"
 #include "soft/wire/opcode.h"
 #include "soft/wire/psn.h"
+#include "util/linked_list.h"
 
 namespace verbena::engine {
 
 // Packets in flight of one queue pair, whatever was lost.
 inline constexpr uint32_t kSmallestWindow = 8;
 
-// Packets in flight to one address, over all of its queue pairs: the peer's socket buffer is what
-// they share.
-struct PeerPath {
-  wire::Address address;
-  uint64_t in_flight_bytes = 0;
-  uint32_t users = 0;
-  std::vector<uint32_t> blocked;  // QPNs to be served when something arrived
+inline constexpr uint32_t kMaxRdAtomic = 16;
+
+struct PeerPath;
+
+struct Timer {
+  TimeNs at;
+  uint32_t qpn;
+  auto operator<=>(const Timer&) const = default;
+};
+
+// The last PSN of each READ or atomic request packet sent and not answered, oldest first. A READ
+// may be asked for in several pieces, and what is asked for again is the rest of one piece: that is
+// what the responder remembers.
+class ResponseEnds {
+ public:
+  size_t size() const { return count_; }
+  const uint32_t* begin() const { return psns_.data(); }
+  const uint32_t* end() const { return psns_.data() + count_; }
+  uint32_t operator[](size_t index) const { return psns_[index]; }
+  // No more than max_rd_atomic are outstanding.
+  void push_back(uint32_t psn) { psns_[count_++] = psn; }
+  void remove_before(uint32_t psn) {
+    size_t before = 0;
+    while (before < count_ && wire::psn_diff(psns_[before], psn) < 0) ++before;
+    if (before == 0) return;
+    std::copy(begin() + before, end(), psns_.data());
+    count_ -= before;
+  }
+
+ private:
+  size_t count_ = 0;
+  std::array<uint32_t, kMaxRdAtomic> psns_{};
 };
 
 // PSNs on the send side: una <= send <= sent. [una, send) is in flight; [send, sent) was sent and
@@ -36,10 +67,7 @@ struct Requester {
   uint64_t cursor = 0;    // number of the request that holds send_psn
   uint64_t started = 0;   // requests below have their PSNs
 
-  // The last PSN of each READ or atomic request packet sent and not answered. A READ may be asked
-  // for in several pieces, and what is asked for again is the rest of one piece: that is what the
-  // responder remembers.
-  std::vector<uint32_t> response_ends;
+  ResponseEnds response_ends;
   uint32_t unfinished_responses =
       0;  // started READ and atomic requests not completed: what a fence waits for
 
@@ -100,8 +128,7 @@ struct Responder {
   bool ack_owed = false;         // something was executed, and nothing sent since says so
 
   InboundMessage message = InboundMessage::kNone;
-  ReceiveRequest receive;      // of the current message
-  bool receive_taken = false;  // `receive` has not completed
+  bool receive_taken = false;  // QueuePair::receive has not completed
   uint64_t received = 0;       // bytes of the current message
   uint64_t write_address = 0;  // of the next byte
   uint32_t write_rkey = 0;
@@ -110,6 +137,18 @@ struct Responder {
   // Few at a time, so that taking from the front costs little, and nothing until they are used.
   std::vector<Response> responses;
   std::vector<ServedRequest> served;  // newest last; at most max_dest_rd_atomic
+
+  // Room for what one packet may add. Throws std::bad_alloc.
+  void reserve(bool remembered, size_t most_served) {
+    constexpr size_t kMostAtOnce = 2;
+    const bool unused = responses.empty() && responses.capacity() > 0;
+    if (!unused && responses.capacity() - responses.size() < kMostAtOnce) {
+      responses.reserve(2 * responses.capacity() + kMostAtOnce);
+    }
+    if (remembered && served.size() == served.capacity() && served.size() < most_served) {
+      served.reserve(std::min(2 * served.size() + 1, most_served));
+    }
+  }
 };
 
 struct QueuePairOptions {
@@ -131,7 +170,9 @@ struct QueuePair {
   explicit QueuePair(const QueuePairOptions& from)
       : options(from),
         send_queue(from.max_send_wr, from.max_send_sge, from.max_inline),
-        own_receives(from.max_recv_wr, from.max_recv_sge) {}
+        own_receives(from.max_recv_wr, from.max_recv_sge) {
+    receive.sges.reserve(receives().max_sge());
+  }
 
   QueuePairOptions options;
   uint32_t qpn = 0;
@@ -145,10 +186,13 @@ struct QueuePair {
   ReceiveQueue own_receives;
   Requester requester;
   Responder responder;
+  ReceiveRequest receive;  // of the current message
 
-  bool ready = false;           // in the engine's transmit list
-  TimeNs in_heap = kNever;      // earliest entry for this queue pair in the timer heap
-  bool waits_for_path = false;  // listed in path->blocked
+  util::ListLink<QueuePair> ready;           // in the engine's transmit list
+  util::ListLink<QueuePair> waits_for_path;  // in path->blocked
+  // Of this queue pair's entry in the engine's timers; kNever while that lies in `timer`.
+  TimeNs timer_at = kNever;
+  std::set<Timer>::node_type timer;
   bool communication_established = false;
   bool drain_event_wanted = false;
   uint32_t groups = 0;  // multicast groups that it is in
@@ -169,6 +213,15 @@ struct QueuePair {
   uint32_t packets_in_flight() const {
     return static_cast<uint32_t>(wire::psn_diff(requester.send_psn, requester.una_psn));
   }
+};
+
+// Packets in flight to one address, over all of its queue pairs: the peer's socket buffer is what
+// they share.
+struct PeerPath {
+  wire::Address address;
+  uint64_t in_flight_bytes = 0;
+  uint32_t users = 0;
+  util::LinkedList<QueuePair, &QueuePair::waits_for_path> blocked;  // served when something arrived
 };
 
 }  // namespace verbena::engine

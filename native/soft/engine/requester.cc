@@ -180,11 +180,17 @@ int Engine::post_send(QueuePair& qp, const ibv_send_wr& request, const wire::Add
   return 0;
 }
 
-// True when it stopped for its budget and not because it must wait for something.
+// True when it stopped for its budget, or found no memory, and not because it must wait for
+// something.
 bool Engine::transmit_requests(TimeNs now, QueuePair& qp, PacketSink& sink, uint32_t& budget) {
   Requester& requester = qp.requester;
   if (!qp.accepts_responses() || requester.rnr_deadline != kNever) return false;
   if (std::exchange(requester.probe_due, false)) send_probe(qp, sink);
+  const auto out_of_memory = [&budget] {
+    budget = 0;
+    return true;
+  };
+  if (!retire_local(qp)) return out_of_memory();
   while (requester.cursor != qp.send_queue.tail()) {
     if (budget == 0) return true;
     if (requester.cursor == requester.started) {
@@ -193,10 +199,12 @@ bool Engine::transmit_requests(TimeNs now, QueuePair& qp, PacketSink& sink, uint
     }
     if (qp.send_queue.at(requester.cursor).is_local()) {
       ++requester.cursor;
-      retire_local(qp);
+      if (!retire_local(qp)) return out_of_memory();
       continue;
     }
     if (!window_open(qp)) return false;
+    // What is not acknowledged completes as it is sent.
+    if (!qp.reliable() && !qp.options.send_cq->make_room_for(1)) return out_of_memory();
     SendRequest& request = qp.send_queue.at(requester.cursor);
     const uint32_t psn = requester.send_psn;
     uint32_t packets = 1;
@@ -259,7 +267,7 @@ bool Engine::window_open(QueuePair& qp) {
   if (in_flight == 0) return true;
   if (in_flight >= qp.requester.window) return false;
   if (qp.path->in_flight_bytes + flight_bytes(qp, 1) <= options_.peer_window_bytes) return true;
-  if (!std::exchange(qp.waits_for_path, true)) qp.path->blocked.push_back(qp.qpn);
+  qp.path->blocked.push_back(qp);
   return false;
 }
 

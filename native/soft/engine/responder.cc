@@ -18,7 +18,23 @@ bool takes_receive(const wire::Packet& packet) {
   return packet.has(OpcodeFlag::kImm);
 }
 
+// Its answer is kept, to be given again.
+bool is_remembered(const wire::Packet& packet) {
+  return packet.has(OpcodeFlag::kRead) || packet.has(OpcodeFlag::kAtomic);
+}
+
+bool completes_receive(const wire::Packet& packet) {
+  return packet.has(OpcodeFlag::kImm) ||
+         (packet.has(OpcodeFlag::kSend) && packet.has(OpcodeFlag::kEnd));
+}
+
 }  // namespace
+
+// All memory that the packet may need, before it changes anything. Throws std::bad_alloc.
+void Engine::reserve_for(QueuePair& qp, const wire::Packet& packet) {
+  if (completes_receive(packet)) reserve_entry(*qp.options.recv_cq);
+  if (qp.reliable()) qp.responder.reserve(is_remembered(packet), qp.attributes.max_dest_rd_atomic);
+}
 
 void Engine::on_request(QueuePair& qp, const wire::Packet& packet) {
   if (!qp.accepts_requests()) {
@@ -29,6 +45,7 @@ void Engine::on_request(QueuePair& qp, const wire::Packet& packet) {
     qp.communication_established = true;
     events_.on_qp_event(qp, IBV_EVENT_COMM_EST);
   }
+  reserve_for(qp, packet);
   Responder& responder = qp.responder;
   const int32_t ahead = wire::psn_diff(packet.psn(), responder.expected_psn);
   if (ahead < 0) return on_duplicate(qp, packet);
@@ -120,10 +137,10 @@ void Engine::execute_send(QueuePair& qp, const wire::Packet& packet) {
     if (!responder.receive_taken) take_receive(qp);
   }
   const auto bytes = packet.payload();
-  if (responder.received + bytes.size() > responder.receive.capacity) {
+  if (responder.received + bytes.size() > qp.receive.capacity) {
     return reject(qp, packet, wire::kNakInvalidRequest, IBV_WC_LOC_LEN_ERR);
   }
-  if (!scatter(responder.receive.sges, qp.receive_pd(), static_cast<uint32_t>(responder.received),
+  if (!scatter(qp.receive.sges, qp.receive_pd(), static_cast<uint32_t>(responder.received),
                bytes)) {
     return reject(qp, packet, wire::kNakRemoteOperational, IBV_WC_LOC_PROT_ERR);
   }
@@ -281,7 +298,7 @@ bool Engine::scatter(std::span<const ibv_sge> sges, uint32_t pd, uint32_t offset
 }
 
 void Engine::take_receive(QueuePair& qp) {
-  qp.receives().take(qp.responder.receive);
+  qp.receives().take(qp.receive);
   qp.responder.receive_taken = true;
   SharedReceiveQueue* srq = qp.options.srq;
   if (srq == nullptr || srq->queue.waiting() >= srq->limit) return;
@@ -292,7 +309,7 @@ void Engine::take_receive(QueuePair& qp) {
 // Completes the receive that was taken.
 void Engine::complete_receive(QueuePair& qp, ibv_wc_status status) {
   ibv_wc completion{};
-  completion.wr_id = qp.responder.receive.id;
+  completion.wr_id = qp.receive.id;
   completion.status = status;
   completion.opcode = IBV_WC_RECV;
   qp.responder.receive_taken = false;
@@ -301,7 +318,7 @@ void Engine::complete_receive(QueuePair& qp, ibv_wc_status status) {
 
 void Engine::complete_message(QueuePair& qp, const wire::Packet& packet, ibv_wc_opcode opcode) {
   ibv_wc completion{};
-  completion.wr_id = qp.responder.receive.id;
+  completion.wr_id = qp.receive.id;
   completion.status = IBV_WC_SUCCESS;
   completion.opcode = opcode;
   completion.byte_len = static_cast<uint32_t>(qp.responder.received);
@@ -324,7 +341,7 @@ void Engine::finish_request(QueuePair& qp, const wire::Packet& packet, uint32_t 
     responder.msn = wire::psn_add(responder.msn, 1);
     responder.message = InboundMessage::kNone;
   }
-  const bool answered = packet.has(OpcodeFlag::kRead) || packet.has(OpcodeFlag::kAtomic);
+  const bool answered = is_remembered(packet);
   qp.responder.ack_owed = !answered;
   if (packet.ack_request() && !answered) queue_ack(qp, packet.psn(), wire::kAckNoCredits);
 }

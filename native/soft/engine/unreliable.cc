@@ -47,6 +47,7 @@ void Engine::on_unreliable_request(QueuePair& qp, const wire::Packet& packet) {
     ++counters_.bad_state;
     return;
   }
+  reserve_for(qp, packet);
   Responder& responder = qp.responder;
   const bool missed = packet.psn() != responder.expected_psn;
   if (missed) ++counters_.out_of_sequence;
@@ -64,9 +65,10 @@ void Engine::abandon_message(QueuePair& qp) {
   qp.responder.message = InboundMessage::kNone;
 }
 
-// True when it stopped for its budget.
+// True when it stopped for its budget, or found no memory.
 bool Engine::transmit_datagrams(QueuePair& qp, PacketSink& sink, uint32_t& budget) {
   while (qp.state == IBV_QPS_RTS && !qp.send_queue.empty()) {
+    if (!qp.options.send_cq->make_room_for(1)) budget = 0;
     if (budget == 0) return true;
     --budget;
     const bool sent = send_datagram(qp, sink);
@@ -119,10 +121,11 @@ void Engine::on_datagram(QueuePair& qp, const wire::Address& source,
 
 void Engine::receive_datagram(QueuePair& qp, const wire::Address& source,
                               const wire::Address& destination, const wire::Packet& packet) {
+  reserve_entry(*qp.options.recv_cq);
   take_receive(qp);
   const auto bytes = packet.payload();
   const auto header = route_header(source, destination, static_cast<uint16_t>(bytes.size()));
-  const ReceiveRequest& receive = qp.responder.receive;
+  const ReceiveRequest& receive = qp.receive;
   if (bytes.size() + kGrhBytes > receive.capacity) return complete_receive(qp, IBV_WC_LOC_LEN_ERR);
   if (!scatter(receive.sges, qp.receive_pd(), 0, header) ||
       !scatter(receive.sges, qp.receive_pd(), kGrhBytes, bytes)) {

@@ -131,7 +131,8 @@ class ReceiveQueue {
 
   // 0 or an errno value.
   int post(const ibv_recv_wr& request);
-  // Moves the oldest request into `to`. The queue must not be empty.
+  // Moves the oldest request into `to`, which has room for `max_sge` entries. The queue must not be
+  // empty.
   void take(ReceiveRequest& to);
   void clear() { head_ = tail_; }
   // False when more are waiting than `depth`. Throws std::bad_alloc.

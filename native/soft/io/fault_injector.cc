@@ -69,8 +69,11 @@ std::optional<FaultPlan> FaultPlan::parse(std::string_view text, Failure& failur
   return plan;
 }
 
+// What is held back needs no memory later: it happens in the middle of sending.
 FaultInjector::FaultInjector(const FaultPlan& plan)
-    : plan_(plan), random_state_(plan.seed), held_(kHeldAtMost) {}
+    : plan_(plan), random_state_(plan.seed), held_(kHeldAtMost) {
+  for (Held& slot : held_) slot.packet.reserve(kLargestPacket);
+}
 
 // SplitMix64.
 uint64_t FaultInjector::draw() {

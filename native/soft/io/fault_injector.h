@@ -43,6 +43,8 @@ class FaultInjector {
     virtual void put(const wire::Address& destination, std::span<const std::byte> packet) = 0;
   };
 
+  static constexpr size_t kLargestPacket = 9220;
+
   explicit FaultInjector(const FaultPlan& plan);
 
   // Decides what becomes of one whole packet (at least a BTH and an ICRC), and may change its

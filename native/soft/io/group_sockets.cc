@@ -36,18 +36,15 @@ int GroupSockets::join(const wire::Address& group) {
   }
   auto socket = UdpSocket::join(device_, group);
   if (socket == nullptr) return errno;
-  if (const int error = watch(*socket, socket.get()); error != 0) return error;
-  groups_.emplace(group, std::move(socket));
-  return 0;
+  const auto joined = groups_.emplace(group, std::move(socket)).first;
+  const int error = watch(*joined->second, joined->second.get());
+  if (error != 0) groups_.erase(joined);
+  return error;
 }
 
-void GroupSockets::leave(const wire::Address& group) {
-  const auto found = groups_.find(group);
-  if (found == groups_.end()) return;
-  const UdpSocket& socket = *found->second;
-  // Not left to closing: where a forked child has the socket too, it would stay.
+// Not left to closing: where a forked child has the socket too, it would stay.
+void GroupSockets::unwatch(const UdpSocket& socket) {
   if (!socket.in_forked_child()) epoll_ctl(epoll_, EPOLL_CTL_DEL, socket.fd(), nullptr);
-  groups_.erase(found);
 }
 
 std::span<UdpSocket* const> GroupSockets::readable() {

@@ -24,7 +24,15 @@ class GroupSockets {
 
   // 0 or an errno value; joining again changes nothing.
   int join(const wire::Address& group);
-  void leave(const wire::Address& group);
+  // Leaves all groups but those that `stays`.
+  template <class Stays>
+  void leave_unless(Stays&& stays) {
+    std::erase_if(groups_, [&](const auto& each) {
+      if (stays(each.first)) return false;
+      unwatch(*each.second);
+      return true;
+    });
+  }
 
   // Readable when the device's socket is, or that of a group. It changes once, with the first
   // group.
@@ -37,6 +45,7 @@ class GroupSockets {
 
  private:
   int watch(const UdpSocket& socket, UdpSocket* group);
+  void unwatch(const UdpSocket& socket);
   int start_watching();
 
   static constexpr size_t kMostAtOnce = 16;

@@ -91,7 +91,7 @@ void PacketCapture::record(const wire::UdpFlow& flow, uint16_t ip_id,
   const size_t ip_bytes = flow.source.is_v4() ? kIpv4Bytes : sizeof(wire::Address::gid) * 2 + 8;
   const size_t packet_bytes = ip_bytes + kUdpBytes + bytes.size();
   constexpr size_t kRecordHeaderBytes = 16;
-  if (failure_.error != 0 || packet_bytes > kSnapLength) return;
+  if (error_ != 0 || packet_bytes > kSnapLength) return;
   if (buffer_.size() + kRecordHeaderBytes + packet_bytes > kBufferBytes) flush();
   const TimeNs now = read_clock(CLOCK_REALTIME);
   put_host32(static_cast<uint32_t>(now / kNsPerSecond));
@@ -158,7 +158,7 @@ void PacketCapture::flush() {
   // A forked child has a copy of the buffer, which the parent writes.
   if (buffer_.empty() || fork_guard_.in_child()) return;
   size_t written = 0;
-  while (failure_.error == 0 && written < buffer_.size()) {
+  while (error_ == 0 && written < buffer_.size()) {
     const ssize_t count = write(fd_, &buffer_[written], buffer_.size() - written);
     if (count > 0) {
       written += static_cast<size_t>(count);
@@ -166,17 +166,16 @@ void PacketCapture::flush() {
       stop(count == 0 ? EIO : errno);
     }
   }
-  if (failure_.error == 0) file_bytes_ += buffer_.size();
+  if (error_ == 0) file_bytes_ += buffer_.size();
   buffer_.clear();
 }
 
 void PacketCapture::stop(int error) {
-  failure_ = {error, "the capture to " + path_ + " stopped: " + std::strerror(error)};
-  std::fprintf(stderr, "verbena: %s\n", failure_.text.c_str());
+  error_ = error;
   // Cuts off what may be half a record, so that the rest stays readable.
-  if (ftruncate(fd_, static_cast<off_t>(file_bytes_)) != 0) {
-    failure_.text += ", and its end may be torn";
-  }
+  const bool torn = ftruncate(fd_, static_cast<off_t>(file_bytes_)) != 0;
+  std::fprintf(stderr, "verbena: the capture to %s stopped: %s%s\n", path_.c_str(),
+               std::strerror(error), torn ? ", and its end may be torn" : "");
 }
 
 }  // namespace verbena::io

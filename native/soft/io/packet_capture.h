@@ -36,8 +36,8 @@ class PacketCapture {
   void flush();
 
   const std::string& path() const { return path_; }
-  // What stopped the capture, such as a full disk; error 0 while it runs.
-  const Failure& failure() const { return failure_; }
+  // What stopped the capture, such as ENOSPC; 0 while it runs.
+  int error() const { return error_; }
 
  private:
   PacketCapture(int fd, std::string path);
@@ -54,7 +54,7 @@ class PacketCapture {
   std::string path_;
   std::vector<std::byte> buffer_;
   uint64_t file_bytes_ = 0;  // all of it whole records
-  Failure failure_;
+  int error_ = 0;
   ForkGuard fork_guard_;
 };
 

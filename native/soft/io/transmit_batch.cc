@@ -11,6 +11,8 @@
 
 namespace verbena::io {
 
+static_assert(TransmitBatch::kMaxPacketBytes + wire::kIcrcBytes <= FaultInjector::kLargestPacket);
+
 TransmitBatch::TransmitBatch(UdpSocket& socket, FaultInjector* faults, PacketCapture* capture)
     : socket_(socket),
       faults_(faults),

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "soft/engine/engine.h"
+#include "support/allocation_faults.h"
 #include "support/simulated_network.h"
 
 namespace verbena::test {
@@ -30,17 +31,34 @@ class Host : public engine::EventSink, private engine::PacketSink {
   Engine& engine() { return engine_; }
   const Address& address() const { return address_; }
   TimeNs next() const { return engine_.wants_transmit() ? 0 : engine_.next_timeout(); }
-  void receive(TimeNs now, const Frame& frame) { engine_.on_packet(now, frame.from, frame.bytes); }
+  void receive(TimeNs now, const Frame& frame) {
+    const AllocationScope scope(memory_faults);
+    engine_.on_packet(now, frame.from, frame.bytes);
+  }
   void run(TimeNs now) {
+    const AllocationScope scope(memory_faults);
     now_ = now;
     engine_.on_timeout(now);
     engine_.transmit(now, *this);
   }
+  // Calls the engine as a program does that tries again when there is no memory.
+  template <class Call>
+  auto insist(Call&& call) {
+    for (;;) {
+      try {
+        const AllocationScope scope(memory_faults);
+        return call(engine_);
+      } catch (const std::bad_alloc&) {
+      }
+    }
+  }
   void on_qp_event(QueuePair& qp, ibv_event_type type) override {
+    const AllocationScope scope(nullptr);
     events.push_back({qp.qpn, type});
   }
   void on_cq_error(CompletionQueue&) override { ++cq_errors; }
 
+  AllocationFaults* memory_faults = nullptr;
   engine::Counters counters;
   std::vector<QpEvent> events;
   void on_srq_limit(engine::SharedReceiveQueue&) override { ++srq_limits; }
@@ -49,10 +67,14 @@ class Host : public engine::EventSink, private engine::PacketSink {
 
  private:
   std::byte* reserve(const Address& destination, size_t bytes) override {
+    const AllocationScope scope(nullptr);
     frame_ = {address_, destination, std::vector<std::byte>(bytes)};
     return frame_.bytes.data();
   }
-  void commit() override { network_.send(now_, std::move(frame_)); }
+  void commit() override {
+    const AllocationScope scope(nullptr);
+    network_.send(now_, std::move(frame_));
+  }
 
   Network& network_;
   Address address_;

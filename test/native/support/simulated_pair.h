@@ -36,13 +36,14 @@ struct PairOptions {
 inline void connect(Host& host, QueuePair& qp, uint32_t psn, const Host& peer,
                     const QueuePair& peer_qp, uint32_t peer_psn, const PairOptions& options) {
   ibv_qp_attr attributes{};
+  const auto modify = [&](int mask) {
+    host.insist([&](Engine& engine) { return engine.modify_qp(qp, attributes, mask); });
+  };
   attributes.qp_state = IBV_QPS_INIT;
   attributes.port_num = 1;
   attributes.qp_access_flags = options.access;
   attributes.qkey = kPairQkey;
-  host.engine().modify_qp(
-      qp, attributes,
-      IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS | IBV_QP_QKEY);
+  modify(IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS | IBV_QP_QKEY);
   attributes.qp_state = IBV_QPS_RTR;
   attributes.path_mtu = options.mtu;
   attributes.dest_qp_num = peer_qp.qpn;
@@ -52,18 +53,16 @@ inline void connect(Host& host, QueuePair& qp, uint32_t psn, const Host& peer,
   attributes.ah_attr.is_global = 1;
   attributes.ah_attr.port_num = 1;
   std::memcpy(&attributes.ah_attr.grh.dgid, peer.address().gid.data(), 16);
-  host.engine().modify_qp(qp, attributes,
-                          IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
-                              IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER);
+  modify(IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |
+         IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER);
   attributes.qp_state = IBV_QPS_RTS;
   attributes.timeout = options.timeout;
   attributes.retry_cnt = options.retry_count;
   attributes.rnr_retry = options.rnr_retry;
   attributes.sq_psn = psn;
   attributes.max_rd_atomic = options.rd_atomic;
-  host.engine().modify_qp(qp, attributes,
-                          IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
-                              IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC);
+  modify(IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY | IBV_QP_SQ_PSN |
+         IBV_QP_MAX_QP_RD_ATOMIC);
 }
 
 // One connected queue pair on each host.
