@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <set>
@@ -30,7 +29,9 @@ struct PeerPath;
 struct Timer {
   TimeNs at;
   uint32_t qpn;
-  auto operator<=>(const Timer&) const = default;
+  bool operator<(const Timer& other) const {
+    return at != other.at ? at < other.at : qpn < other.qpn;
+  }
 };
 
 // The last PSN of each READ or atomic request packet sent and not answered, oldest first. A READ
