@@ -78,6 +78,15 @@ Arena::Slot Arena::source(uint32_t length, SeededRandom& random) const {
   return {random.below(kSourceBytes - length), length};
 }
 
+void Arena::split(Slot whole, SeededRandom& random, std::vector<ibv_sge>& sges) const {
+  for (uint32_t more = random.below(kMaxSge); more > 0; --more) {
+    const uint32_t taken = random.below(whole.length + 1);
+    sges.push_back({address(whole.offset), taken, key()});
+    whole = {whole.offset + taken, whole.length - taken};
+  }
+  sges.push_back({address(whole.offset), whole.length, key()});
+}
+
 std::span<const std::byte> Arena::bytes_of(const Slot& slot) const {
   return std::span(bytes_).subspan(kMargin + slot.offset, slot.length);
 }

@@ -17,6 +17,7 @@ class Arena {
   // Never granted: what is sent and read comes from the first bytes, and lies between canaries
   // besides.
   static constexpr uint32_t kSourceBytes = 8192;
+  static constexpr uint32_t kMaxSge = 4;
 
   struct Slot {
     uint32_t offset;
@@ -41,6 +42,9 @@ class Arena {
   void retire(const Slot& slot);
   // A random range that can be sent or read from.
   Slot source(uint32_t length, SeededRandom& random) const;
+
+  // Work requests name it in up to kMaxSge pieces, some of them empty.
+  void split(Slot whole, SeededRandom& random, std::vector<ibv_sge>& sges) const;
 
   bool holds(const Slot& slot, std::span<const std::byte> data) const;
   // Each byte is `data`'s or was never written: what a request leaves that failed half-way.

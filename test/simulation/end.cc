@@ -13,7 +13,6 @@ namespace {
 constexpr int kLocal = IBV_ACCESS_LOCAL_WRITE;
 constexpr int kRemote =
     kLocal | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC;
-constexpr uint32_t kMaxSge = 4;
 constexpr uint32_t kForbiddenBytes = 600;
 constexpr uint32_t kSlotSlack = 64;  // gaps and alignment of a slot
 
@@ -28,23 +27,27 @@ bool is_fresh(uint32_t before, uint32_t after) {
 
 }  // namespace
 
-End::End(Host& host, const ConnectionPlan& plan, bool harsh, uint32_t pd, uint64_t seed)
+End::End(Host& host, const ConnectionPlan& plan, bool harsh, uint32_t pd, SharedReceives* shared,
+         uint64_t seed)
     : host_(host),
       plan_(plan),
       harsh_(harsh),
       pd_(pd),
+      shared_(shared),
       random_(seed),
       cq_(plan.options.cq_depth, nullptr, nullptr),
       local_(host, pd, arena_bytes(plan), kLocal, random_),
       remote_(host, pd, arena_bytes(plan), kRemote, random_),
       sum_(remote_.grant(8, 8)),
-      chain_(remote_.grant(8, 8)) {
+      chain_(remote_.grant(8, 8)),
+      receives_(local_) {
   const PairOptions& options = plan.options;
   sums_[0] = remote_.number_at(sum_.offset);
   chains_[0] = remote_.number_at(chain_.offset);
   qp_ = host.insist([&](Engine& engine) {
-    return engine.create_qp({pd, &cq_, &cq_, options.depth, options.depth, kMaxSge, kMaxSge,
-                             options.max_inline, options.signal_all, nullptr});
+    return engine.create_qp({pd, &cq_, &cq_, options.depth, options.depth, Arena::kMaxSge,
+                             Arena::kMaxSge, options.max_inline, options.signal_all, nullptr,
+                             IBV_QPT_RC, shared == nullptr ? nullptr : shared->queue()});
   });
 }
 
@@ -118,7 +121,7 @@ void End::choose_data(Operation& operation, ibv_send_wr& request) {
     const Arena::Slot& remote = reads ? source : *operation.slot;
     request.wr.rdma = {peer_->remote_.address(remote.offset), peer_->remote_.key()};
   }
-  split(reads ? *operation.slot : source, sges_);
+  local_.split(reads ? *operation.slot : source, random_, sges_);
   const bool fits = length <= plan_.options.max_inline;
   if (eight || (!reads && fits && random_.chance(0.5))) {
     inline_bytes_ = operation.data;
@@ -143,30 +146,14 @@ void End::choose_atomic(Operation& operation, ibv_send_wr& request) {
   sges_ = {{local_.address(operation.slot->offset), 8, local_.key()}};
 }
 
-// Gathers or scatters it from up to four pieces; some are empty.
-void End::split(Arena::Slot whole, std::vector<ibv_sge>& sges) {
-  for (uint32_t more = random_.below(kMaxSge); more > 0; --more) {
-    const uint32_t taken = random_.below(whole.length + 1);
-    sges.push_back({local_.address(whole.offset), taken, local_.key()});
-    whole = {whole.offset + taken, whole.length - taken};
-  }
-  sges.push_back({local_.address(whole.offset), whole.length, local_.key()});
-}
-
 void End::post_receives(bool all) {
-  if (!alive() || (starving_ && !plan_.tight_cq)) return;
-  const size_t wanted = all ? peer_->messages_.size() : receives_.size() + random_.below(4);
+  if (shared_ != nullptr || !alive() || (starving_ && !plan_.tight_cq)) return;
+  const size_t wanted = all ? peer_->messages_.size() : receives_.posted() + random_.below(4);
   const size_t most = std::min<size_t>(wanted, plan_.operations);
-  while (receives_.size() < most && receives_.size() - receives_completed_ < plan_.options.depth) {
-    const Arena::Slot slot = local_.grant(plan_.most_bytes);
-    std::vector<ibv_sge> sges;
-    split(slot, sges);
-    ibv_recv_wr request{};
-    request.wr_id = receives_.size();
-    request.sg_list = sges.data();
-    request.num_sge = static_cast<int>(sges.size());
-    hold(host_.engine().post_receive(*qp_, request) == 0, "a good receive was not taken");
-    receives_.push_back({slot});
+  while (receives_.posted() < most && receives_.posted() - receives_.done() < plan_.options.depth) {
+    receives_.add(plan_.most_bytes, random_, [&](const ibv_recv_wr& request) {
+      return host_.engine().post_receive(*qp_, request);
+    });
   }
 }
 
@@ -177,7 +164,10 @@ void End::collect() {
     count = cq_.poll(static_cast<int>(1 + random_.below(found.size())), found.data());
     for (const ibv_wc& each : std::span(found).first(static_cast<size_t>(count))) take(each);
   }
-  if (host_.cq_errors > 0 && plan_.may_overflow) unsettled_ = disturbed_ = true;
+  if (host_.cq_errors > 0 && plan_.may_overflow) {
+    unsettled_ = disturbed_ = true;
+    if (shared_ != nullptr) shared_->lose();
+  }
 }
 
 void End::take(const ibv_wc& completion) {
@@ -236,10 +226,20 @@ void End::check_arrival(Operation& operation) {
 }
 
 void End::take_receive(const ibv_wc& completion) {
-  hold(completion.wr_id == receives_completed_ && completion.wr_id < receives_.size(),
-       "a receive completed twice or out of order");
-  const Receive& receive = receives_[receives_completed_++];
-  if (completion.status != IBV_WC_SUCCESS) return flush_receive(receive);
+  hold(shared_ != nullptr || completion.wr_id == receives_.done(),
+       "a receive completed out of order");
+  Receives& receives = shared_ == nullptr ? receives_ : shared_->receives();
+  const Arena::Slot slot = receives.take(completion.wr_id);
+  Arena& arena = receives.arena();
+  if (completion.status == IBV_WC_SUCCESS) {
+    check_message(completion, arena, slot);
+  } else {
+    check_flushed(arena, slot);
+  }
+  arena.retire(slot);
+}
+
+void End::check_message(const ibv_wc& completion, const Arena& arena, const Arena::Slot& slot) {
   hold(messages_received_ < peer_->messages_.size(), "a message arrived that was not sent");
   Operation& message = peer_->operations_[peer_->messages_[messages_received_++]];
   hold(completion.byte_len == message.data.size(), "a message has another length than it had");
@@ -247,21 +247,16 @@ void End::take_receive(const ibv_wc& completion) {
   hold(has_imm == message.has_imm(), "immediate data came or went");
   hold(!has_imm || completion.imm_data == message.imm, "immediate data changed");
   hold((completion.opcode == IBV_WC_RECV) == message.is_send(), "a message of another kind");
-  if (message.is_send()) {
-    hold(local_.holds(receive.slot, message.data), "a message has other bytes than it had");
-  } else {
-    peer_->check_arrival(message);
-  }
-  local_.retire(receive.slot);
+  if (!message.is_send()) return peer_->check_arrival(message);
+  hold(arena.holds(slot, message.data), "a message has other bytes than it had");
 }
 
-void End::flush_receive(const Receive& receive) {
+void End::check_flushed(const Arena& arena, const Arena::Slot& slot) const {
   static const std::vector<std::byte> kNothing;
   const bool more = messages_received_ < peer_->messages_.size();
   const auto& data =
       more ? peer_->operations_[peer_->messages_[messages_received_]].data : kNothing;
-  hold(local_.holds_nothing_but(receive.slot, data), "a flushed receive holds foreign bytes");
-  local_.retire(receive.slot);
+  hold(arena.holds_nothing_but(slot, data), "a flushed receive holds foreign bytes");
 }
 
 void End::check_reason(ibv_wc_status status) const {
@@ -297,13 +292,14 @@ void End::destroy() {
   starving_ = false;
   collect();
   disturbed_ = unsettled_ = true;
+  if (shared_ != nullptr && qp_->responder.receive_taken) shared_->lose();
   host_.engine().destroy_qp(*qp_);
   qp_ = nullptr;
   // Its memory is somebody else's from now on.
   for (size_t i = completed_; i < operations_.size(); ++i) {
     if (operations_[i].arrives_here()) local_.retire(*operations_[i].slot);
   }
-  for (size_t i = receives_completed_; i < receives_.size(); ++i) local_.retire(receives_[i].slot);
+  receives_.give_up();
 }
 
 void End::to_error() {
@@ -422,7 +418,7 @@ void End::check_end() {
   if (qp_ != nullptr && !unsettled_) {
     hold(completed_ == operations_.size() || !operations_.back().signaled,
          "a request never completed");
-    hold(receives_completed_ == receives_.size(), "a receive never completed");
+    hold(receives_.done() == receives_.posted(), "a receive never completed");
   }
   if (qp_ != nullptr) {
     hold(qp_->path->in_flight_bytes == 0, "bytes are counted as in flight that are not");
@@ -436,8 +432,18 @@ void End::check_end() {
     hold(peer_->remote_.number_at(peer_->sum_.offset) == sums_.back(), "FETCH_ADDs were lost");
   }
   check_counters();
+  check_last_event();
   local_.check();
   remote_.check();
+}
+
+// Whoever shares receives is told once that no more of them come here.
+void End::check_last_event() const {
+  if (shared_ == nullptr || qp_ == nullptr) return;
+  const auto told = std::ranges::count_if(host_.events, [this](const QpEvent& event) {
+    return event.qpn == qp_->qpn && event.type == IBV_EVENT_QP_LAST_WQE_REACHED;
+  });
+  hold(told == 1, "a queue pair with shared receives did not say that it got its last");
 }
 
 }  // namespace verbena::test

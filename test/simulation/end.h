@@ -9,6 +9,7 @@
 
 #include "arena.h"
 #include "scenario.h"
+#include "shared_receives.h"
 
 namespace verbena::test {
 
@@ -41,7 +42,9 @@ struct RemoteRange {
 
 class End {
  public:
-  End(Host& host, const ConnectionPlan& plan, bool harsh, uint32_t pd, uint64_t seed);
+  // `shared` may be null: then it has receives of its own.
+  End(Host& host, const ConnectionPlan& plan, bool harsh, uint32_t pd, SharedReceives* shared,
+      uint64_t seed);
 
   void connect_to(End& peer, uint32_t psn, uint32_t peer_psn, const PairOptions& options);
 
@@ -78,10 +81,6 @@ class End {
   const ConnectionPlan& plan() const { return plan_; }
 
  private:
-  struct Receive {
-    Arena::Slot slot;
-  };
-
   void enter(ibv_qp_state state);
   int post(const ibv_send_wr& request);
   void post_operation();
@@ -89,7 +88,6 @@ class End {
   RemoteRange forbidden_range();
   void choose_data(Operation& operation, ibv_send_wr& request);
   void choose_atomic(Operation& operation, ibv_send_wr& request);
-  void split(Arena::Slot whole, std::vector<ibv_sge>& sges);
 
   void take(const ibv_wc& completion);
   void take_send(const ibv_wc& completion);
@@ -98,13 +96,16 @@ class End {
   void fail(Operation& operation);
   void check_arrival(Operation& operation);
   void check_reason(ibv_wc_status status) const;
-  void flush_receive(const Receive& receive);
+  void check_message(const ibv_wc& completion, const Arena& arena, const Arena::Slot& slot);
+  void check_flushed(const Arena& arena, const Arena::Slot& slot) const;
+  void check_last_event() const;
   void check_counters() const;
 
   Host& host_;
   const ConnectionPlan plan_;
   const bool harsh_;
   const uint32_t pd_;
+  SharedReceives* const shared_;
   SeededRandom random_;
   CompletionQueue cq_;
   Arena local_;        // what it sends from and receives into
@@ -122,8 +123,7 @@ class End {
   size_t sums_done_ = 0;
   size_t chains_done_ = 0;
   std::vector<size_t> messages_;  // operations that consume a receive, in order
-  std::vector<Receive> receives_;
-  size_t receives_completed_ = 0;
+  Receives receives_;
   size_t messages_received_ = 0;
 
   bool failed_ = false;  // a completion said so

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <initializer_list>
 
+#include "shared_receives.h"
+
 namespace verbena::test {
 namespace {
 
@@ -37,6 +39,7 @@ Scenario::Scenario(uint64_t seed) : seed(seed) {
   for (auto count = between<uint32_t>(random, 1, 3); count > 0; --count) {
     connections.push_back(plan_connection(random));
   }
+  shared_depth = between<uint32_t>(random, 1, 16);
   if (harsh && random.chance(0.8)) plan_incidents(random);
 }
 
@@ -97,9 +100,16 @@ ConnectionPlan Scenario::plan_connection(SeededRandom& random) const {
   plan.hosts[1] = (plan.hosts[0] + between<uint32_t>(random, 1, hosts - 1)) % hosts;
   plan.operations = between<uint32_t>(random, 5, 60);
   plan.most_bytes = std::min(5 * wire::mtu_bytes(options.mtu), kMostBytes);
+  for (bool& takes : plan.shared) takes = random.chance(0.3);
+  const bool shared = plan.shared[0] || plan.shared[1];
+  if (shared) {
+    plan.most_bytes = std::min(plan.most_bytes, SharedReceives::kBytes);
+  }
   plan.tight_cq = harsh && random.chance(0.1);
   plan.may_overflow = plan.tight_cq || (harsh && memory_fault > 0);
   options.cq_depth = plan.tight_cq ? between<uint32_t>(random, 1, 8) : 2 * options.depth;
+  // More messages may come than the queue pair could have receives of its own.
+  if (shared && !plan.tight_cq) options.cq_depth += plan.operations;
   return plan;
 }
 

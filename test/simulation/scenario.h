@@ -45,6 +45,7 @@ struct ConnectionPlan {
   uint32_t hosts[2];
   uint32_t operations;  // of each end
   uint32_t most_bytes;  // of a message
+  bool shared[2];       // an end takes from the receives that its device shares
   bool tight_cq;        // so small that it may overflow
   bool may_overflow;    // for that, or since what is flushed finds no memory
 };
@@ -62,6 +63,7 @@ struct Scenario {
   double memory_fault;  // an allocation of a device fails
   TimeNs heals_at;      // no more faults from then on
   std::vector<ConnectionPlan> connections;
+  uint32_t shared_depth;
   std::vector<PlannedIncident> incidents;
 
  private:

@@ -37,6 +37,7 @@ World::World(uint64_t seed)
     hosts_.push_back(
         std::make_unique<Host>(network_, addresses_[i], seed * 8 + i, scenario_.window_bytes));
     hosts_.back()->memory_faults = &memory_faults_;
+    share_receives(i);
   }
   network_.faults = scenario_.faults;
   network_.filter = [this](const Frame& frame) { return link_.passes(now_, frame); };
@@ -46,6 +47,28 @@ World::World(uint64_t seed)
   }
 }
 
+// Enough for all messages of all lives of the connections that take from it.
+void World::share_receives(uint32_t host) {
+  uint32_t most = 0;
+  for (uint32_t i = 0; i < scenario_.connections.size(); ++i) {
+    const ConnectionPlan& plan = scenario_.connections[i];
+    const auto lives = 1 + std::ranges::count_if(scenario_.incidents, [i](const auto& incident) {
+                         return incident.connection == i && incident.kind == Incident::kReconnect;
+                       });
+    for (uint32_t side = 0; side < 2; ++side) {
+      const bool takes = plan.shared[side] && plan.hosts[side] == host;
+      if (takes) most += (plan.operations + 1) * static_cast<uint32_t>(lives);
+    }
+  }
+  shared_.push_back(most == 0 ? nullptr
+                              : std::make_unique<SharedReceives>(
+                                    *hosts_[host], scenario_.shared_depth, most, random_.next()));
+}
+
+SharedReceives* World::shared_of(const ConnectionPlan& plan, uint32_t side) {
+  return plan.shared[side] ? shared_[plan.hosts[side]].get() : nullptr;
+}
+
 void World::connect(uint32_t index) {
   const ConnectionPlan& plan = scenario_.connections[index];
   Connection& made = connections_.emplace_back();
@@ -53,7 +76,7 @@ void World::connect(uint32_t index) {
   const auto life = static_cast<uint32_t>(connections_.size());
   for (uint32_t side = 0; side < 2; ++side) {
     made.ends[side] = std::make_unique<End>(*hosts_[plan.hosts[side]], plan, scenario_.harsh,
-                                            2 * life + side, random_.next());
+                                            2 * life + side, shared_of(plan, side), random_.next());
   }
   const PairOptions& options = plan.options;
   made.ends[0]->connect_to(*made.ends[1], options.psn_a, options.psn_b, options);
@@ -104,11 +127,17 @@ void World::advance(TimeNs limit) {
     for (const size_t index : current_) {
       for (const auto& end : connections_[index].ends) end->check_state();
     }
+    for (const auto& shared : shared_) {
+      if (shared != nullptr) shared->check_state();
+    }
   }
   now_ = until;
 }
 
 void World::tick(bool eager) {
+  for (const auto& shared : shared_) {
+    if (shared != nullptr) shared->post(eager || random_.chance(0.3));
+  }
   for (const size_t index : current_) {
     for (const auto& end : connections_[index].ends) {
       end->post_sends();
@@ -218,10 +247,14 @@ void World::finish() {
     }
     for (const auto& end : each.ends) end->check_end();
   }
+  for (const auto& shared : shared_) {
+    if (shared != nullptr) shared->check_end();
+  }
   for (const auto& each : connections_) {
     for (const auto& end : each.ends) end->destroy();
   }
   connections_.clear();
+  shared_.clear();
   for (const auto& host : hosts_) {
     hold(host->engine().holdings() == engine::Holdings{}, "something is left in an engine");
     hold(scenario_.harsh || host->cq_errors == 0, "a queue of completions overflowed");

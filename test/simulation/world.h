@@ -32,6 +32,8 @@ class World {
     size_t completed_at_heal[2] = {};
   };
 
+  void share_receives(uint32_t host);
+  SharedReceives* shared_of(const ConnectionPlan& plan, uint32_t side);
   void connect(uint32_t plan);
   void advance(TimeNs limit);
   void tick(bool eager);
@@ -50,6 +52,7 @@ class World {
   std::vector<std::unique_ptr<Host>> hosts_;
   Link link_;
   MemoryFaults memory_faults_;
+  std::vector<std::unique_ptr<SharedReceives>> shared_;  // by host
   std::vector<Connection> connections_;  // those of later lives behind those of earlier ones
   std::vector<size_t> current_;          // by plan
   TimeNs now_ = 0;
