@@ -12,7 +12,7 @@ import { regionFor } from './workload.js';
 /** Short enough for a stop at many errors, long enough to cost next to nothing. */
 const reportEveryMs = 250;
 const closeTimeoutMs = 1000;
-const handshakeTimeoutMs = 10_000;
+const leastHandshakeTimeoutMs = 10_000;
 
 const orders = workerData as ThreadOrders;
 const { clientId, target, load } = orders;
@@ -31,7 +31,7 @@ function optionsFor(suffix: string): ConnectOptions {
     ...(needed === 0 ? {} : { regionBytes: needed }),
     queueSize: Math.max(1000, load.depth),
     requestTimeoutMs: load.timeoutMs,
-    handshakeTimeoutMs,
+    handshakeTimeoutMs: Math.max(leastHandshakeTimeoutMs, load.timeoutMs),
     closeTimeoutMs,
   };
 }

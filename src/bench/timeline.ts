@@ -55,17 +55,19 @@ export class Timeline {
     second.measuredMs += Math.max(0, toMs - Math.max(fromMs, measuredFromMs));
   }
 
-  /** Closes the seconds that have ended by `nowMs`, all when it is Infinity. */
+  /** Closes the seconds that have ended by `nowMs`, all when it is Infinity: the run is over. */
   closeUntil(nowMs: number): void {
     const last = Math.max(-1, ...this.#open.keys());
-    while (this.#done.length <= last && this.#endMs(this.#done.length) <= nowMs) this.#close();
+    for (let next = this.#done.length; next <= last && this.#endMs(next) <= nowMs; next += 1) {
+      this.#close(nowMs === Infinity && next === last);
+    }
   }
 
   #endMs(number: number): number {
     return this.#beganMs + (number + 1) * secondMs;
   }
 
-  #close(): void {
+  #close(isLast: boolean): void {
     const number = this.#done.length;
     const { totals, measuredMs } = this.#open.get(number) ?? {
       totals: new Totals(this.#range),
@@ -74,9 +76,9 @@ export class Timeline {
     this.#open.delete(number);
     const { operations, bytes, errors, latencies } = totals;
     const { p50, p99, max } = latencies.summary();
-    // The last one may have ended before its time.
-    const isLast = this.#open.size === 0;
-    const endMs = isLast ? Math.min(this.#endMs(number), totals.toMs) : this.#endMs(number);
+    // The last one may have ended before its time; what came late into it, before it began.
+    const reachedMs = isLast ? Math.max(totals.toMs, this.#endMs(number - 1)) : Infinity;
+    const endMs = Math.min(this.#endMs(number), reachedMs);
     const second = {
       at: (endMs - this.#beganMs) / secondMs,
       seconds: measuredMs / this.#threads / secondMs,

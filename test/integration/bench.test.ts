@@ -10,7 +10,7 @@ import type { BenchResult } from '../../src/bench/result.js';
 import type { SeriesResult } from '../../src/bench/series.js';
 import serveHandler from '../../src/cli/serve-handler.js';
 import type { Server, ServerOptions } from '../../src/index.js';
-import { testDevice } from '../helpers/environment.js';
+import { testDevice, timeScale } from '../helpers/environment.js';
 import { Family } from '../helpers/family.js';
 import { TestProcess, freePort, repository, verbena } from '../helpers/process.js';
 import { expectNothingLeft, startServer, testCertificate } from '../helpers/verbena.js';
@@ -27,7 +27,8 @@ afterEach(() => expectNothingLeft());
 
 function bench(port: number, args: readonly string[]): TestProcess {
   const target = [`127.0.0.1:${port}`, '--ca', ca, '--device', testDevice];
-  return verbena(['bench', ...target, '--json', ...args]);
+  const patience = ['--timeout', String(5000 * timeScale)];
+  return verbena(['bench', ...target, ...patience, '--json', ...args]);
 }
 
 /** The one line that must be on stdout, whatever happened. */
@@ -253,6 +254,7 @@ describe('totals', () => {
     const result = resultOf(stdout);
     expect(stderr).toContain('2 pools × 3 instances × 2 connections = up to 12 connections');
     expect(result).toMatchObject({ complete: true, errors: 0, operations: 601, threads: 2 });
+    expect(result.warmUp.errors).toBe(0);
     expect(result.load).toMatchObject({
       ...{ clientInstancePools: 2, clientInstancesPerPool: 3, connectionsPerInstance: 2 },
       ...{ threadsPerPool: 4, connections: 6, depth: 3 },

@@ -55,4 +55,15 @@ describe('a timeline', () => {
     timeline.closeUntil(Infinity);
     expect(timeline.seconds.map(({ operations }) => operations)).toEqual([5, 7]);
   });
+
+  it('has whole seconds up to the last, however late their reports are', () => {
+    const timeline = new Timeline(range, 1, () => undefined);
+    timeline.add(interval(0, 900, 1), 0);
+    timeline.closeUntil(1500);
+    timeline.add(interval(900, 950, 1), 0);
+    timeline.closeUntil(2500);
+    timeline.add(interval(950, 2300, 1), 0);
+    timeline.closeUntil(Infinity);
+    expect(timeline.seconds.map(({ at }) => at)).toEqual([1, 2, 2.3]);
+  });
 });
