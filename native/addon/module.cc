@@ -1,9 +1,11 @@
 // Owns the addon's entry: what JavaScript gets from loading it, once per thread.
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "addon/arguments.h"
 #include "addon/completion_queue_wrap.h"
+#include "addon/cpu_affinity.h"
 #include "addon/device_wrap.h"
 #include "addon/environment.h"
 #include "addon/errors.h"
@@ -24,7 +26,10 @@ class Module : public Napi::Addon<Module> {
                           InstanceMethod("allocateSlab", &Module::allocate_slab),
                           InstanceMethod("leaveSlabToCollector", &Module::leave_slab_to_collector),
                           InstanceMethod("closeAll", &Module::close_all),
-                          InstanceMethod("liveObjects", &Module::live_objects)});
+                          InstanceMethod("liveObjects", &Module::live_objects),
+                          InstanceMethod("processObjects", &Module::process_objects),
+                          InstanceMethod("affinity", &Module::affinity),
+                          InstanceMethod("setAffinity", &Module::set_affinity)});
   }
 
  private:
@@ -67,14 +72,44 @@ class Module : public Napi::Addon<Module> {
   }
 
   Napi::Value live_objects(const Napi::CallbackInfo& info) {
-    const Reaper& reaper = environment_->reaper;
+    return counts(info, [this](Kind kind) { return environment_->reaper.count(kind); });
+  }
+
+  Napi::Value process_objects(const Napi::CallbackInfo& info) {
+    return counts(info, Reaper::count_everywhere);
+  }
+
+  template <class Count>
+  static Napi::Value counts(const Napi::CallbackInfo& info, Count count) {
     Napi::Object object = Napi::Object::New(info.Env());
-    object["pd"] = static_cast<uint32_t>(reaper.count(Kind::kProtectionDomain));
-    object["cq"] = static_cast<uint32_t>(reaper.count(Kind::kCompletionQueue));
-    object["qp"] = static_cast<uint32_t>(reaper.count(Kind::kQueuePair));
-    object["mr"] = static_cast<uint32_t>(reaper.count(Kind::kMemoryRegion));
-    object["device"] = static_cast<uint32_t>(reaper.count(Kind::kDevice));
+    object["pd"] = static_cast<uint32_t>(count(Kind::kProtectionDomain));
+    object["cq"] = static_cast<uint32_t>(count(Kind::kCompletionQueue));
+    object["qp"] = static_cast<uint32_t>(count(Kind::kQueuePair));
+    object["mr"] = static_cast<uint32_t>(count(Kind::kMemoryRegion));
+    object["device"] = static_cast<uint32_t>(count(Kind::kDevice));
     return object;
+  }
+
+  Napi::Value affinity(const Napi::CallbackInfo& info) {
+    return guarded(info, [&] {
+      const std::vector<uint32_t> processors = thread_affinity();
+      Napi::Array list = Napi::Array::New(info.Env(), processors.size());
+      for (uint32_t at = 0; at < processors.size(); ++at) list[at] = processors[at];
+      return list;
+    });
+  }
+
+  Napi::Value set_affinity(const Napi::CallbackInfo& info) {
+    return guarded(info, [&]() -> Napi::Value {
+      const Napi::Object list = to_object(info[0], "processors");
+      std::vector<uint32_t> processors;
+      const uint32_t length = list.IsArray() ? list.As<Napi::Array>().Length() : 0;
+      for (uint32_t at = 0; at < length; ++at) {
+        processors.push_back(to_u32(list.Get(at), "processor", 0, kMostProcessors - 1));
+      }
+      set_thread_affinity(processors);
+      return info.Env().Undefined();
+    });
   }
 
   std::shared_ptr<Environment> environment_;

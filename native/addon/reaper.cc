@@ -5,6 +5,8 @@
 
 namespace verbena::addon {
 
+std::array<std::atomic<size_t>, kKinds> Reaper::everywhere_{};
+
 Closable::~Closable() {
   closed();
 }
@@ -16,6 +18,7 @@ void Closable::opened(std::shared_ptr<Reaper> reaper, Kind kind, const Closable*
   position_ = reaper_->objects_.insert(reaper_->objects_.end(), this);
   if (owner != nullptr) reaper_->children_[owner].push_back(this);
   ++reaper_->counts_[static_cast<size_t>(kind)];
+  ++Reaper::everywhere_[static_cast<size_t>(kind)];
 }
 
 void Closable::closed() {
@@ -27,6 +30,7 @@ void Closable::closed() {
     if (siblings->second.empty()) reaper_->children_.erase(siblings);
   }
   --reaper_->counts_[static_cast<size_t>(kind_)];
+  --Reaper::everywhere_[static_cast<size_t>(kind_)];
   reaper_.reset();
 }
 

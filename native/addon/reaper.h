@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <list>
 #include <memory>
@@ -64,6 +65,8 @@ class Reaper {
 
   size_t count_children(const Closable& owner) const;
   size_t count(Kind kind) const { return counts_[static_cast<size_t>(kind)]; }
+  /** The same over all environments of the process. */
+  static size_t count_everywhere(Kind kind) { return everywhere_[static_cast<size_t>(kind)]; }
 
  private:
   friend class Closable;
@@ -71,6 +74,7 @@ class Reaper {
   /** By owner, oldest first. The owner is only compared, never used: it may be gone. */
   std::unordered_map<const Closable*, std::vector<Closable*>> children_;
   std::array<size_t, kKinds> counts_{};
+  static std::array<std::atomic<size_t>, kKinds> everywhere_;
 };
 
 }  // namespace verbena::addon

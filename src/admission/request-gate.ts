@@ -3,7 +3,12 @@
 import { DrainRate } from './drain-rate.js';
 
 /** Why a request was refused. */
-export const requestRefusalReasons = ['connectionLimit', 'queueFull', 'shedding'] as const;
+export const requestRefusalReasons = [
+  'connectionLimit',
+  'queueFull',
+  'answersWaiting',
+  'shedding',
+] as const;
 export type RequestRefusalReason = (typeof requestRefusalReasons)[number];
 
 /** While load is shed a connection may have so many times the mean of those that have some. */
@@ -31,8 +36,10 @@ export class RequestGate {
   readonly #refused: Record<RequestRefusalReason, number> = {
     connectionLimit: 0,
     queueFull: 0,
+    answersWaiting: 0,
     shedding: 0,
   };
+  readonly #whose: string;
   #queueSize: number;
   #pending = 0;
   /** Connections that have requests pending. */
@@ -40,8 +47,10 @@ export class RequestGate {
   /** Whether connections with far more than the others are refused more. */
   isShedding = false;
 
-  constructor(queueSize: number) {
+  /** `whose`: whose requests are counted, and the setting of the limit, for those refused. */
+  constructor(queueSize: number, whose = 'of all clients are pending (queueSize)') {
     this.#queueSize = queueSize;
+    this.#whose = whose;
   }
 
   get pending(): number {
@@ -64,11 +73,11 @@ export class RequestGate {
   enter(own: number, nowMs: number): RequestRefusal | undefined {
     if (this.isShedding && own > (this.#pending / this.#busy) * FAIR_FACTOR) {
       const text = `the server sheds load, and ${own} requests of this connection are in work`;
-      return this.#refuse('shedding', text, this.#pending, nowMs);
+      return this.refuse('shedding', text, this.#pending, nowMs);
     }
     if (this.#pending >= this.#queueSize) {
-      const text = `${this.#pending} requests of all clients are pending (queueSize)`;
-      return this.#refuse('queueFull', text, this.#pending, nowMs);
+      const text = `${this.#pending} requests ${this.#whose}`;
+      return this.refuse('queueFull', text, this.#pending, nowMs);
     }
     this.#pending++;
     if (own === 0) this.#busy++;
@@ -85,7 +94,7 @@ export class RequestGate {
   /** Refuses a request of a connection that has `own` already, which is all it may have. */
   refuseExcess(own: number, nowMs: number): RequestRefusal {
     const text = `${own} requests of this connection are in work (maxRequestsPerConnection)`;
-    return this.#refuse('connectionLimit', text, this.#pending, nowMs);
+    return this.refuse('connectionLimit', text, this.#pending, nowMs);
   }
 
   stats(nowMs: number): RequestGateStats {
@@ -97,8 +106,8 @@ export class RequestGate {
     };
   }
 
-  // All that is pending now is ahead of whoever comes back.
-  #refuse(
+  /** `ahead`: what must be done before there is room for whoever comes back. */
+  protected refuse(
     reason: RequestRefusalReason,
     text: string,
     ahead: number,

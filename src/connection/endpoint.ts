@@ -297,6 +297,7 @@ export class Endpoint implements CompletionSink, TickTask, RetireListener {
   /** Sends and hears nothing any more; the owner of the queue pair closes that. */
   stop(): void {
     this.#isStopped = true;
+    this.sender.stop();
     this.#wakeSettled();
   }
 

@@ -269,6 +269,7 @@ export class Responder<Session> {
     this.#rendezvous.stop();
     const open = [...this.#open.values()];
     this.#endpoint.stats.requestsAbandoned += open.length + this.#waitingResponses.length;
+    this.#endpoint.stats.answersWaiting -= this.#waitingResponses.length;
     this.#waitingResponses.length = 0;
     this.#open.clear();
     const now = performance.now();
@@ -359,6 +360,7 @@ export class Responder<Session> {
       return;
     }
     this.#waitingResponses.push({ id, timing, payload });
+    this.#endpoint.stats.answersWaiting++;
     this.#sendWaitingResponses();
   }
 
@@ -376,6 +378,7 @@ export class Responder<Session> {
       }
     }
     this.#waitingResponses.splice(0, sent);
+    this.#endpoint.stats.answersWaiting -= sent;
     this.#watchClient();
   }
 

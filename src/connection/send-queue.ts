@@ -138,7 +138,7 @@ export class SendQueue {
     if (!this.isBlocked && this.tryAppend(type, flags, id, word, payload)) return;
     if (!this.isBlocked) this.#blockedSince = performance.now();
     this.#waiting.push({ type, flags, id, word, payload, watch: undefined });
-    if (isAnswer(type)) this.#waitingAnswers++;
+    if (isAnswer(type)) this.#countWaiting(1);
   }
 
   /** Tells about the SEND of the message that was given last, which gets a completion. */
@@ -154,12 +154,18 @@ export class SendQueue {
     for (const { type, flags, id, word, payload, watch } of this.#waiting) {
       if (!this.tryAppend(type, flags, id, word, payload)) break;
       if (watch !== undefined) this.#openWatches.push(watch);
-      if (isAnswer(type)) this.#waitingAnswers--;
+      if (isAnswer(type)) this.#countWaiting(-1);
       sent++;
     }
     if (sent === 0) return;
     this.#waiting.splice(0, sent);
     this.#blockedSince = this.isBlocked ? performance.now() : Infinity;
+  }
+
+  /** What waits will never be sent. */
+  stop(): void {
+    this.#waiting.length = 0;
+    this.#countWaiting(-this.#waitingAnswers);
   }
 
   /** Ends the tick: posts the SEND being filled, and returns credits that are due by themselves. */
@@ -200,6 +206,11 @@ export class SendQueue {
     this.#isStalled = false;
     credits.spend();
     return true;
+  }
+
+  #countWaiting(change: number): void {
+    this.#waitingAnswers += change;
+    this.#options.stats.answersWaiting += change;
   }
 
   #slotOffset(): number {

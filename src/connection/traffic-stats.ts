@@ -34,6 +34,8 @@ export interface TrafficStats {
   requestsCancelled: number;
   /** Requests taken whose session ended before they were answered. */
   requestsAbandoned: number;
+  /** Answers that wait for the client to return credits, or to read others before them. */
+  answersWaiting: number;
   /** `requestErrors` of a server, by reason. */
   readonly errorAnswers: Record<ErrorAnswerKind, number>;
   /** Payloads offered for RDMA READ, and those never released in time. */
@@ -65,6 +67,7 @@ export function newTrafficStats(): TrafficStats {
     requestTimeouts: 0,
     requestsCancelled: 0,
     requestsAbandoned: 0,
+    answersWaiting: 0,
     errorAnswers: {
       application: 0,
       handlerFailed: 0,

@@ -1,13 +1,13 @@
 // Waiting with a limit.
 
-/** Resolves when the promise does, or after `timeoutMs`, whichever comes first. */
-export async function within(promise: Promise<unknown>, timeoutMs: number): Promise<void> {
+/** Resolves with true when the promise does, or with false after `timeoutMs`, if that is first. */
+export async function within(promise: Promise<unknown>, timeoutMs: number): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, timeoutMs);
+  const late = new Promise<false>((resolve) => {
+    timer = setTimeout(() => resolve(false), timeoutMs);
   });
   try {
-    await Promise.race([promise, late]);
+    return await Promise.race([promise.then(() => true), late]);
   } finally {
     clearTimeout(timer);
   }

@@ -17,6 +17,12 @@ const LINGER_MS = 500;
 const MAX_TEXT = 1024;
 const LOOKS_PER_PERIOD = 3;
 
+/** What went wrong inside is nothing for a stranger. */
+const publicTexts: Readonly<Record<string, string>> = {
+  INTERNAL: 'an internal failure',
+  WORKER_LOST: 'the worker that served this client is gone; connect again',
+};
+
 export interface ControlListener {
   /** May throw a VerbenaError to refuse the peer. `raw` is the body as received. */
   onControlMessage(message: ControlMessage, raw: Buffer): void;
@@ -111,8 +117,7 @@ export class ControlChannel {
     this.send({
       type: 'reject',
       code,
-      // What went wrong inside is nothing for a stranger.
-      message: code === 'INTERNAL' ? 'an internal failure' : error.message.slice(0, MAX_TEXT),
+      message: publicTexts[code] ?? error.message.slice(0, MAX_TEXT),
       ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
       ...extra,
     });

@@ -4,13 +4,19 @@
 // Either side closes: `bye` says that it has finished its work, `bye-ack` that the other has too,
 // `bye-done` that the first side's queue pair is gone. An end of the channel before that is an
 // abort.
-import { VerbenaError } from '../errors.js';
+import { VerbenaError, type VerbenaErrorCode } from '../errors.js';
 import type { ControlChannel, ControlListener } from './control-channel.js';
 import type { ControlMessage, QpErrorMessage } from './messages.js';
 import { describeView, explainFailure } from './peer-view.js';
 
 /** How long the peer may take to say what it saw of a failed queue pair. */
 const PEER_VIEW_MS = 200;
+
+/** Why a server ends a session that it has, as the client is told. */
+const expulsions: Readonly<Record<string, VerbenaErrorCode>> = {
+  OVERUSE: 'ERR_VERBENA_OVERUSE',
+  WORKER_LOST: 'ERR_VERBENA_WORKER_LOST',
+};
 
 /** What the owner of the queue pair does for the session. */
 export interface SessionHooks {
@@ -148,7 +154,7 @@ export class ControlSession implements ControlListener {
         this.#channel.destroy();
         this.#finish(
           new VerbenaError(
-            message.code === 'OVERUSE' ? 'ERR_VERBENA_OVERUSE' : 'ERR_VERBENA_CONNECTION_LOST',
+            expulsions[message.code] ?? 'ERR_VERBENA_CONNECTION_LOST',
             `the peer ended the connection (${message.code}): ${message.message}`,
           ),
         );

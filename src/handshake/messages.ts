@@ -25,6 +25,7 @@ export const rejectCodes = [
   'PORT_NOT_ACTIVE',
   'DEVICE_FATAL',
   'OVERUSE',
+  'WORKER_LOST',
   'INTERNAL',
 ] as const;
 export type RejectCode = (typeof rejectCodes)[number];

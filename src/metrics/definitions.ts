@@ -202,6 +202,7 @@ const requestMetrics: readonly NumberDefinition[] = [
     read: ({ stats: { traffic, requestQueue } }) => ({
       connection_limit: requestQueue.refused.connectionLimit,
       queue_full: requestQueue.refused.queueFull,
+      answers_waiting: requestQueue.refused.answersWaiting,
       load_shedding: requestQueue.refused.shedding,
       draining: traffic.errorAnswers.draining,
     }),

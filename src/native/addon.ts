@@ -187,6 +187,15 @@ export interface NativeAddon {
   closeAll(): void;
   /** Objects open in this environment. */
   liveObjects(): { pd: number; cq: number; qp: number; mr: number; device: number };
+  /** Objects open in all environments of the process: in this thread and every other. */
+  processObjects(): { pd: number; cq: number; qp: number; mr: number; device: number };
+  /** Numbers of the processors that this thread may run on. */
+  affinity(): number[];
+  /**
+   * Leaves this thread, and those that it starts from now on, these processors only. Throws
+   * ERR_VERBENA_VERBS with errno EINVAL when the system has none of them.
+   */
+  setAffinity(processors: readonly number[]): void;
 }
 
 export interface NativeLibrary {

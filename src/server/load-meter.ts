@@ -14,7 +14,7 @@ export interface CpuCounters {
   readonly loopActiveMs: number;
   /** Of that: it only watched for completions, and would have slept otherwise. */
   readonly spinMs: number;
-  /** User and system time of all threads. */
+  /** User and system time of all threads, without what workers spun in vain. */
   readonly cpuMs: number;
 }
 
@@ -61,6 +61,8 @@ export function memoryOfMachine(): number {
 export interface LoadMeterOptions {
   /** Time that the event loop spun so far. */
   readonly spinMs: () => number;
+  /** The same of the event loops of workers. */
+  readonly workersSpinMs: () => number;
   readonly memoryBudgetBytes: () => number;
   /** Requests pending, in percent of those there may be. */
   readonly queuePercent: () => number;
@@ -74,7 +76,7 @@ export function loadMeter(options: LoadMeterOptions): () => LoadReading {
       atMs: performance.now(),
       loopActiveMs: performance.eventLoopUtilization().active,
       spinMs: options.spinMs(),
-      cpuMs: (user + system) / 1000,
+      cpuMs: (user + system) / 1000 - options.workersSpinMs(),
     };
   }, availableParallelism());
   return () => ({

@@ -7,7 +7,7 @@ import {
   type LoadSheddingStats,
   type LoadThresholds,
 } from '../admission/load-shedder.js';
-import type { RequestGate } from '../admission/request-gate.js';
+import type { RequestQueue } from '../workers/data-plane.js';
 import { READING_INTERVAL_MS, loadMeter, type LoadMeterOptions } from './load-meter.js';
 import { AdmissionRefusal } from './refusal.js';
 
@@ -30,7 +30,7 @@ export function processLoad(options: LoadMeterOptions): LoadSource {
 export interface LoadWatchOptions {
   readonly thresholds: LoadThresholds;
   readonly source: LoadSource;
-  readonly gate: RequestGate;
+  readonly queue: Pick<RequestQueue, 'isShedding'>;
   readonly onChange: (change: LoadChange) => void;
 }
 
@@ -63,7 +63,7 @@ export class LoadWatch {
 
   #onReading(reading: LoadReading): void {
     const changes = this.#shedder.read(reading);
-    this.#options.gate.isShedding = this.#shedder.isActive;
+    this.#options.queue.isShedding = this.#shedder.isActive;
     for (const change of changes) this.#options.onChange(change);
   }
 }

@@ -1,5 +1,4 @@
 // The server's options: what they mean, their defaults, and their check.
-import type { RequestHandler } from '../connection/responder.js';
 import {
   MAX_TIMEOUT_MS,
   integerOption,
@@ -16,10 +15,14 @@ import {
   type AdmissionOptions,
   type ResolvedAdmissionOptions,
 } from './admission-options.js';
-import type { Session } from './session.js';
+import {
+  resolveWorkerOptions,
+  type ResolvedWorkerOptions,
+  type WorkerOptions,
+} from './worker-options.js';
 
 /** Options of `createServer`. Bytes and milliseconds unless the name says otherwise. */
-export interface ServerOptions extends DeviceOptions, AdmissionOptions {
+export interface ServerOptions extends DeviceOptions, AdmissionOptions, WorkerOptions {
   /** Address to listen on for TLS; default `'127.0.0.1'`. */
   readonly host?: string | undefined;
   /** TCP port; 0 (default) takes a free one, see `server.address()`. */
@@ -31,11 +34,6 @@ export interface ServerOptions extends DeviceOptions, AdmissionOptions {
   readonly ca?: Pem | undefined;
   /** Refuse clients without a certificate of one of `ca`; default false. */
   readonly requestCert?: boolean | undefined;
-  /**
-   * Called for each request. What it returns is the response; what it throws is an error for that
-   * request only.
-   */
-  readonly handler: RequestHandler<Session>;
   /** SENDs under way each way of a client at most, and receives posted; default 16. */
   readonly slots?: number | undefined;
   /**
@@ -84,7 +82,8 @@ export type ResolvedServerOptions = {
       | 'drainTimeoutMs'
   ]: NonNullable<ServerOptions[K]>;
 } & ResolvedAdmissionOptions &
-  Pick<ServerOptions, 'handler' | 'devicePort' | 'gidIndex'>;
+  ResolvedWorkerOptions &
+  Pick<ServerOptions, 'devicePort' | 'gidIndex'>;
 
 /** What each client is granted unless told otherwise. */
 export const defaultSession = { slots: 16, slotBytes: 4096, regionBytes: 8192 };
@@ -93,9 +92,6 @@ const timeoutRange = { min: 1, max: MAX_TIMEOUT_MS };
 
 /** Checks every option; throws ERR_VERBENA_INVALID_OPTION that names the first wrong one. */
 export function resolveServerOptions(options: ServerOptions): ResolvedServerOptions {
-  if (typeof options.handler !== 'function') {
-    throw new VerbenaError('ERR_VERBENA_INVALID_OPTION', 'handler must be a function');
-  }
   const pems: Readonly<Record<string, unknown>> = { cert: options.cert, key: options.key };
   for (const name of ['cert', 'key']) {
     if (pems[name] !== undefined) continue;
@@ -109,7 +105,7 @@ export function resolveServerOptions(options: ServerOptions): ResolvedServerOpti
     range: { min: number; max: number },
   ): number => integerOption(name, options[name], fallback, range);
   return {
-    handler: options.handler,
+    ...resolveWorkerOptions(options),
     devicePort: options.devicePort,
     gidIndex: options.gidIndex,
     host: stringOption('host', options.host, '127.0.0.1', 255),

@@ -25,6 +25,15 @@ export function drainingError(): VerbenaError {
   });
 }
 
+/** What clients are told whose worker is about to be replaced. */
+export function workerDrainingError(): VerbenaError {
+  return new VerbenaError(
+    'ERR_VERBENA_RESOURCE_EXHAUSTED',
+    'the worker of this client is being replaced; another will take it',
+    { retryAfterMs: RETRY_AFTER_MS },
+  );
+}
+
 export function deviceFailedError(deviceName: string): VerbenaError {
   return new VerbenaError(
     'ERR_VERBENA_DEVICE_FATAL',

@@ -3,11 +3,10 @@ import { EventEmitter } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { LoadChange, LoadThresholds } from '../admission/load-shedder.js';
-import { RequestGate } from '../admission/request-gate.js';
 import { ringsBytes } from '../connection/endpoint.js';
 import { DurationHistogram } from '../connection/duration-histogram.js';
-import { newTrafficStats } from '../connection/traffic-stats.js';
 import { numberOption } from '../connection/option-checks.js';
+import type { RequestHandler } from '../connection/responder.js';
 import { within } from '../connection/within.js';
 import { VerbenaError, cleanupError, messageOf, toVerbenaError } from '../errors.js';
 import { PsnSet, drawPsn } from '../handshake/psn.js';
@@ -16,17 +15,19 @@ import { gidText, type GidChoice, type PortChoice } from '../rdma/addressing.js'
 import type { DeviceCounters } from '../rdma/device-counters.js';
 import { acquireDevice, type Device, type DeviceEvent, type DeviceLease } from '../rdma/device.js';
 import { readSystemLimits } from '../rdma/system-limits.js';
-import { LocalSessionData, type SessionDataHost } from '../workers/local-session-data.js';
+import type { DataPlane } from '../workers/data-plane.js';
 import { capacityOf, type Capacity } from './capacity.js';
 import { Listener, type PendingSocket } from './listener.js';
 import { LoadWatch, processLoad, type LoadSource } from './load-watch.js';
 import { resolveServerOptions, type ResolvedServerOptions, type ServerOptions } from './options.js';
+import { handlerOf, makePlane } from './plane.js';
 import {
   AdmissionRefusal,
   admissionRefusalReasons,
   deviceFailedError,
   drainingError,
   refusalIn,
+  workerDrainingError,
   type AdmissionRefusalReason,
 } from './refusal.js';
 import { ServerSession, type Session, type SessionHost } from './session.js';
@@ -53,6 +54,11 @@ export interface ServerEvents {
   /** The server begins to shed load for want of a resource, or ends that. */
   load: [change: LoadChange];
   /**
+   * A worker ended that nobody had stopped, or one could not be started in its place. Its sessions
+   * are closed with ERR_VERBENA_WORKER_LOST, and it is replaced.
+   */
+  workerLost: [worker: number, reason: VerbenaError];
+  /**
    * The server itself has a problem: the device or the listening socket failed, or a clean-up step
    * did.
    */
@@ -76,6 +82,19 @@ export interface Server extends EventEmitter<ServerEvents>, AsyncDisposable {
   snapshot(): ServerSnapshot;
   /** What happened so far, in numbers. */
   stats(): ServerStats;
+  /**
+   * With workers, brings what `stats`, `snapshot` and sessions show of them up to date, as far as
+   * they are not too busy to report; otherwise that is up to a second old, and objects are as old
+   * as the last call. Without workers there is nothing to do.
+   */
+  refresh(): Promise<void>;
+  /**
+   * Ends one worker and starts it anew: no new clients for it, those connected are asked to finish
+   * and leave, and those that do not within `timeoutMs` (default: `drainTimeoutMs`) are closed.
+   * Resolves when the new one takes clients. Rejects with ERR_VERBENA_INVALID_OPTION when there is
+   * no such worker.
+   */
+  drainWorker(worker: number, timeoutMs?: number): Promise<void>;
   /**
    * What the device counts itself, of all its users in this process (the soft device) or on this
    * machine, under its own names. Empty once the server is closed.
@@ -126,7 +145,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
   readonly capacity: Capacity;
   readonly #options: ResolvedServerOptions;
   readonly #host: SessionHost;
-  readonly #dataHost: SessionDataHost<Session>;
+  readonly #plane: DataPlane;
   readonly #stopWatching: () => void;
   readonly #gid: GidChoice;
   readonly #listener: Listener;
@@ -151,6 +170,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
     lease: DeviceLease,
     raw: ServerOptions,
     options: ResolvedServerOptions,
+    handler: RequestHandler<Session>,
     { psnSource = drawPsn, loadSource }: ServerSources,
   ) {
     super();
@@ -161,12 +181,12 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
     const port = lease.device.choosePort(options.devicePort);
     // Fails now rather than at the first client, when there is no address at all.
     this.#gid = lease.device.chooseGid(port.port, { index: options.gidIndex });
-    this.#dataHost = this.#makeDataHost(port);
+    this.#plane = this.#makePlane(port, raw, handler);
     this.#host = this.#makeHost(port, new PsnSet(psnSource));
     this.#load = new LoadWatch({
       thresholds: thresholdsOf(options),
       source: loadSource ?? this.#processLoad(),
-      gate: this.#dataHost.gate,
+      queue: this.#plane.queue,
       onChange: (change) => this.emit('load', change),
     });
     this.#stopWatching = lease.device.watch((event) => this.#onDeviceEvent(event));
@@ -190,6 +210,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
   }
 
   async listen(): Promise<void> {
+    await this.#plane.start();
     await this.#listener.listen(this.#options.host, this.#options.port);
     this.#listener.onError((cause) => {
       const message = `the listening socket failed: ${messageOf(cause)}`;
@@ -214,7 +235,8 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
   }
 
   snapshot(): ServerSnapshot {
-    const { registry } = this.#device;
+    const { resources, tree } = this.#plane.objects();
+    const { registeredBytes, pool } = this.#plane.counts();
     return {
       device: this.deviceName,
       port: this.#host.port.port,
@@ -237,26 +259,23 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
         requestsInWork: session.requestsInWork,
         requestsAnswered: session.requestsAnswered,
         requestTimeMs: session.requestTimeMs,
+        worker: session.worker,
         owner: session.owner,
       })),
       pendingHandshakes: this.#listener.pending,
-      resources: registry.snapshot(),
-      tree: registry.tree(),
-      registeredBytes: registry.bytes,
-      pool: this.#device.poolStats(),
+      resources,
+      tree,
+      registeredBytes,
+      pool,
     };
   }
 
   stats(): ServerStats {
-    const { registry } = this.#device;
-    const { traffic, requestDurations, gate } = this.#dataHost;
     return {
+      ...this.#plane.counts(),
       state: this.#state,
       connections: this.#sessions.size,
       pendingHandshakes: this.#listener.pending,
-      resources: registry.counts(),
-      registeredBytes: registry.bytes,
-      pool: this.#device.poolStats(),
       accepted: this.#accepted,
       refused: { ...this.#refused },
       noRoom: { ...this.#noRoom },
@@ -264,18 +283,35 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
       droppedByRate: this.#listener.droppedByRate,
       connectionQueue: this.#host.line.stats(),
       handshakeDurations: this.#handshakes.durations(),
-      requestDurations: requestDurations.durations(),
       queuePairFailures: { ...this.#queuePairFailures },
       ended: { ...this.#ended },
-      requestQueue: gate.stats(performance.now()),
       loadShedding: this.#load.stats(),
-      traffic: { ...traffic, errorAnswers: { ...traffic.errorAnswers } },
-      pollGroup: this.#state === 'closed' ? undefined : this.#device.group.stats(),
+      workers: this.#plane.workers(),
     };
   }
 
   async deviceCounters(): Promise<DeviceCounters> {
     return this.#state === 'closed' ? {} : this.#device.counters(this.#host.port.port);
+  }
+
+  refresh(): Promise<void> {
+    return this.#plane.refresh(true);
+  }
+
+  async drainWorker(worker: number, timeoutMs = this.#options.drainTimeoutMs): Promise<void> {
+    numberOption('timeoutMs', timeoutMs, 0, { min: 0, max: MAX_DRAIN_MS });
+    const isEmpty = this.#plane.drainWorker(worker);
+    const isServed = (session: ServerSession): boolean => session.worker === worker;
+    for (const session of [...this.#pending].filter(isServed)) {
+      session.failSetup(workerDrainingError());
+    }
+    const sessions = [...this.#sessions].filter(isServed);
+    for (const session of sessions) session.sendDrain(Math.ceil(timeoutMs));
+    await within(isEmpty, timeoutMs);
+    void this.#plane.endStuck(worker);
+    await Promise.all(sessions.map((session) => session.close()));
+    await isEmpty;
+    this.#onCleanedUp(await this.#plane.renewWorker(worker));
   }
 
   async drain(timeoutMs = this.#options.drainTimeoutMs): Promise<void> {
@@ -284,6 +320,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
     for (const session of this.#pending) session.failSetup(drainingError());
     for (const session of this.#sessions) session.sendDrain(Math.ceil(timeoutMs));
     await within(this.#empty(), timeoutMs);
+    void this.#plane.endStuck();
     await Promise.all([...this.#sessions].map((session) => session.close()));
     await this.#empty();
   }
@@ -306,6 +343,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
   #onDeviceEvent({ event, port }: DeviceEvent): void {
     if (event === 'DEVICE_FATAL') {
       if (this.#isOpen || this.#state === 'draining') this.#state = 'failed';
+      this.#plane.retire();
       this.#report(deviceFailedError(this.deviceName));
       return;
     }
@@ -325,30 +363,31 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
     this.#state = 'closing';
     this.#stopWatching();
     this.#load.stop();
+    this.#plane.retire();
+    void this.#plane.endStuck();
     const reason = drainingError();
     const listenerClosed = this.#listener.close();
     await Promise.all([...this.#pending].map((session) => session.abort(reason)));
     await Promise.all([...this.#sessions].map((session) => session.closeNow(reason)));
     await this.#empty();
     await listenerClosed;
-    this.#failures.push(...this.#lease.release());
+    this.#failures.push(...(await this.#plane.close()), ...this.#lease.release());
     this.#state = 'closed';
     this.emit('close');
     const failure = cleanupError('closing the server', this.#failures);
     if (failure !== undefined) throw failure;
   }
 
-  #makeDataHost(port: PortChoice): SessionDataHost<Session> {
-    return {
+  #makePlane(port: PortChoice, raw: ServerOptions, handler: RequestHandler<Session>): DataPlane {
+    return makePlane({
       ownerPrefix: `server-${++serversMade}`,
       device: this.#device,
       port,
+      raw,
       options: this.#options,
-      handler: this.#options.handler,
-      traffic: newTrafficStats(),
-      requestDurations: new DurationHistogram(),
-      gate: new RequestGate(this.#options.queueSize),
-    };
+      handler,
+      onWorkerLost: (worker, reason) => this.emit('workerLost', worker, reason),
+    });
   }
 
   #makeHost(port: PortChoice, psns: PsnSet): SessionHost {
@@ -361,7 +400,8 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
       slots,
       line: new SlotLine({ size, timeoutMs, slots }),
       psns,
-      place: (session) => new LocalSessionData<Session>(this.#dataHost, session, session),
+      place: (session, identity) => this.#plane.place(session, identity),
+      resourcesOf: (owner) => this.#plane.resourcesOf(owner),
       refusal: () => refusalIn(this.#state, this.#device.name) ?? this.#load.refusal(),
       onQueuePairFailed: ({ wcStatus, code }) =>
         increment(this.#queuePairFailures, wcStatus ?? code),
@@ -382,11 +422,12 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
   }
 
   #processLoad(): LoadSource {
-    const { gate } = this.#dataHost;
+    const { queue } = this.#plane;
     return processLoad({
       spinMs: () => this.#device.group.stats().spinNs / 1e6,
+      workersSpinMs: () => this.#plane.workersSpinMs,
       memoryBudgetBytes: () => this.#options.memoryBudgetBytes,
-      queuePercent: () => (gate.pending * 100) / gate.queueSize,
+      queuePercent: () => (queue.pending * 100) / queue.queueSize,
     });
   }
 
@@ -444,11 +485,11 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
   }
 
   /** Undoes the constructor when listening failed. */
-  abandon(): unknown[] {
+  async abandon(): Promise<unknown[]> {
     this.#state = 'closed';
     this.#stopWatching();
     this.#load.stop();
-    return this.#lease.release();
+    return [...(await this.#plane.close()), ...this.#lease.release()];
   }
 }
 
@@ -465,10 +506,11 @@ export async function createServerWith(
   sources: ServerSources,
 ): Promise<Server> {
   const resolved = resolveServerOptions(options);
+  const handler = await handlerOf(resolved);
   const lease = acquireDevice(options);
   let server: RunningServer;
   try {
-    server = new RunningServer(lease, options, resolved, sources);
+    server = new RunningServer(lease, options, resolved, handler, sources);
   } catch (error) {
     lease.release();
     throw toVerbenaError(error, 'ERR_VERBENA_INTERNAL');
@@ -476,7 +518,7 @@ export async function createServerWith(
   try {
     await server.listen();
   } catch (error) {
-    server.abandon();
+    await server.abandon();
     throw error;
   }
   return server;

@@ -11,58 +11,17 @@ import { exportProofKey } from '../handshake/proof.js';
 import type { PsnSet } from '../handshake/psn.js';
 import { checkAlpn } from '../handshake/tls.js';
 import type { OwnerNode } from '../rdma/registry.js';
+import type { Place, PlacedControl } from '../workers/data-plane.js';
 import { RETRY_AFTER_MS } from '../workers/device-refusal.js';
-import type { Opened, SessionControl, SessionData } from '../workers/session-data.js';
+import type { Opened, SessionData } from '../workers/session-data.js';
 import { familiesOf, type SessionPort } from '../workers/session-resources.js';
+import type { Session, SessionEvents, SessionIdentity } from '../workers/session.js';
 import type { ResolvedServerOptions } from './options.js';
 import { drainingError, type AdmissionRefusal } from './refusal.js';
 import type { SlotLine, SlotSeeker } from './slot-line.js';
 import type { SlotMap } from './slot-map.js';
 
-export interface SessionEvents {
-  /**
-   * The client wrote to the region with an immediate: its value, and the number of bytes that came
-   * with it. A write of more than 256 KiB goes in pieces of that size, and the last one counts.
-   */
-  immediate: [value: number, byteLength: number];
-}
-
-/** A connected client. */
-export interface Session extends EventEmitter<SessionEvents> {
-  /** Unique among the server's live sessions; not reused soon. */
-  readonly id: number;
-  /** What the client calls itself; not verified. */
-  readonly name: string;
-  /** Address and port of the client's TLS connection. */
-  readonly remoteAddress: string;
-  /** First packet sequence number of each direction, 24 bits. */
-  readonly localPsn: number;
-  readonly remotePsn: number;
-  /** Number of the server's queue pair for this client, 24 bits. */
-  readonly qpn: number;
-  readonly isOpen: boolean;
-  /** The client's certificate, verified by TLS; undefined unless the server has `requestCert`. */
-  readonly certificate: PeerCertificate | undefined;
-  /** When the set-up was finished, in milliseconds since the epoch. */
-  readonly connectedAtMs: number;
-  /** Requests whose handler has not answered. */
-  readonly requestsInWork: number;
-  /** Requests taken and answered so far, and the time that they took together. */
-  readonly requestsAnswered: number;
-  readonly requestTimeMs: number;
-  /**
-   * What the client writes and reads with one-sided operations: plain memory without locks. Empty
-   * when the session has no region.
-   */
-  readonly region: Uint8Array;
-  /** Its native objects, by what was made from what. */
-  resources(): OwnerNode;
-  /**
-   * Finishes requests in work, closes in order; resolves when everything of the session is
-   * released.
-   */
-  close(): Promise<void>;
-}
+export type { Session, SessionEvents } from '../workers/session.js';
 
 /** What a session needs of its server. */
 export interface SessionHost extends SessionPort {
@@ -74,7 +33,9 @@ export interface SessionHost extends SessionPort {
   /** What newcomers are told; undefined when they are welcome. */
   refusal(): VerbenaError | undefined;
   /** Finds a place for the data half of a session; throws when there is none. */
-  place(session: ServerSession, hello: Hello): SessionData;
+  place(session: ServerSession, identity: SessionIdentity): Place;
+  /** What it has open, by what was made from what. */
+  resourcesOf(owner: string): OwnerNode;
   /** A queue pair broke, during the set-up or later. */
   onQueuePairFailed(error: VerbenaError): void;
   onSessionReady(session: ServerSession): void;
@@ -90,12 +51,13 @@ interface Agreement {
   readonly name: string;
   readonly localPsn: number;
   readonly remotePsn: number;
+  readonly worker: number | undefined;
   readonly data: SessionData;
 }
 
 export class ServerSession
   extends EventEmitter<SessionEvents>
-  implements Session, ControlListener, SessionControl, SessionHooks, SlotSeeker
+  implements Session, ControlListener, PlacedControl, SessionHooks, SlotSeeker
 {
   readonly remoteAddress: string;
   readonly #host: SessionHost;
@@ -174,6 +136,10 @@ export class ServerSession
     return this.#control?.isOpen ?? false;
   }
 
+  get worker(): number | undefined {
+    return this.#agreement?.worker;
+  }
+
   get certificate(): PeerCertificate | undefined {
     return this.#certificate;
   }
@@ -187,8 +153,7 @@ export class ServerSession
   }
 
   resources(): OwnerNode {
-    const [tree] = this.#host.device.registry.tree([this.owner]);
-    return tree as OwnerNode;
+    return this.#host.resourcesOf(this.owner);
   }
 
   async close(): Promise<void> {
@@ -283,9 +248,11 @@ export class ServerSession
     const localPsn = psns.draw();
     this.#undo.add(() => psns.free(localPsn));
     const proofKey = exportProofKey(this.#socket);
-    const data = this.#host.place(this, hello);
-    this.#agreement = { id, name: hello.name, localPsn, remotePsn: hello.endpoint.psn, data };
-    void data.open({ id, localPsn, hello, helloRaw, proofKey }).then(
+    const { name } = hello;
+    const { remoteAddress, certificate } = this;
+    const place = this.#host.place(this, { name, remoteAddress, certificate });
+    this.#agreement = { id, name, localPsn, remotePsn: hello.endpoint.psn, ...place };
+    void place.data.open({ id, localPsn, hello, helloRaw, proofKey }).then(
       (opened) => this.#onOpened(opened),
       (error: unknown) => this.failSetup(toVerbenaError(error, 'ERR_VERBENA_INTERNAL')),
     );
@@ -346,6 +313,15 @@ export class ServerSession
 
   onHandlerError(error: unknown): void {
     this.#host.onHandlerError(this, error);
+  }
+
+  onDataLost(reason: VerbenaError): void {
+    if (this.#control === undefined) this.failSetup(reason);
+    else this.#control.expel(reason);
+  }
+
+  onCloseWish(): void {
+    void this.close();
   }
 
   onImmediate(value: number, byteLength: number): void {

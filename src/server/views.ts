@@ -7,6 +7,7 @@ import type { TrafficStats } from '../connection/traffic-stats.js';
 import type { NativePollGroupStats } from '../native/addon.js';
 import type { BufferPoolStats } from '../rdma/buffer-pool.js';
 import type { OwnerNode, ResourceKind, ResourceRecord } from '../rdma/registry.js';
+import type { WorkerStats } from '../workers/worker-slot.js';
 import type { Capacity } from './capacity.js';
 import type { AdmissionRefusalReason } from './refusal.js';
 
@@ -43,6 +44,8 @@ export interface SessionSnapshot {
   /** Requests taken and answered, and the time that they took together. */
   readonly requestsAnswered: number;
   readonly requestTimeMs: number;
+  /** The worker that serves it; undefined when the server has no workers. */
+  readonly worker: number | undefined;
   /** Its name in `tree`. */
   readonly owner: string;
 }
@@ -82,6 +85,8 @@ export interface ServerStats {
   readonly loadShedding: LoadSheddingStats;
   readonly traffic: Readonly<TrafficStats>;
   readonly pollGroup: NativePollGroupStats | undefined;
+  /** Each worker; empty when the server has none. */
+  readonly workers: readonly WorkerStats[];
 }
 
 /**

@@ -1,7 +1,12 @@
 // A client that speaks the control channel by hand, so that a test can get every step of it wrong.
 import { connect as tcpConnect, type Socket } from 'node:net';
 import { connect as tlsConnect, type ConnectionOptions, type TLSSocket } from 'node:tls';
-import { Endpoint, openQueuePair, type EndpointUser } from '../../src/connection/endpoint.js';
+import {
+  Endpoint,
+  RECEIVE_BIT,
+  openQueuePair,
+  type EndpointUser,
+} from '../../src/connection/endpoint.js';
 import { newTrafficStats } from '../../src/connection/traffic-stats.js';
 import { FrameReader, MAX_FRAME_BYTES, encodeFrame } from '../../src/handshake/frame.js';
 import type { Hello, Welcome } from '../../src/handshake/messages.js';
@@ -221,4 +226,14 @@ export class RawEndpoint {
     await this.endpoint.qp.close();
     this.#release();
   }
+}
+
+/** Never posts a receive again, hence never returns a credit. */
+export function keepCredits({ endpoint }: RawEndpoint): void {
+  endpoint.qp.user = {
+    onCompletion: (wrId, ...rest) => {
+      if (wrId < RECEIVE_BIT) endpoint.onCompletion(wrId, ...rest);
+    },
+    onDeviceEvent: () => undefined,
+  };
 }

@@ -3,13 +3,12 @@
 import { once } from 'node:events';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { EXTRA_RECEIVES } from '../../src/connection/credits.js';
-import { RECEIVE_BIT } from '../../src/connection/endpoint.js';
 import { HEADER_BYTES, MessageType, writeHeader } from '../../src/connection/header.js';
 import type { Connection, IncomingRequest, Server, Session } from '../../src/index.js';
 import { PostOpcode } from '../../src/native/addon.js';
 import type { VerbenaError } from '../../src/errors.js';
 import { timeScale } from '../helpers/environment.js';
-import { RawClient, RawEndpoint } from '../helpers/raw-client.js';
+import { RawClient, RawEndpoint, keepCredits } from '../helpers/raw-client.js';
 import {
   codeOfRejection,
   connectTo,
@@ -95,16 +94,6 @@ async function nextEnd(): Promise<VerbenaError> {
 /** Sends `count` requests in as few SENDs as they fit into. */
 function send({ endpoint }: RawEndpoint, count: number, method: number): void {
   for (let id = 0; id < count; id++) endpoint.send(MessageType.request, 0, id, method);
-}
-
-/** Never posts a receive again, hence never returns a credit. */
-function keepCredits({ endpoint }: RawEndpoint): void {
-  endpoint.qp.user = {
-    onCompletion: (wrId, ...rest) => {
-      if (wrId < RECEIVE_BIT) endpoint.onCompletion(wrId, ...rest);
-    },
-    onDeviceEvent: () => undefined,
-  };
 }
 
 describe('a client that floods', () => {

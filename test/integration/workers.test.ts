@@ -1,0 +1,523 @@
+// Worker threads: where sessions go, what they do there, their bounds, and every end of a worker;
+// nothing is left in any thread, and the others do not notice.
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { MessageType } from '../../src/connection/header.js';
+import type { Connection, Server, Session, VerbenaError } from '../../src/index.js';
+import { loadAddon } from '../../src/native/load.js';
+import { newPlacement, type WorkerLoad } from '../../src/workers/placement.js';
+import { timeScale } from '../helpers/environment.js';
+import { RawClient, RawEndpoint, keepCredits } from '../helpers/raw-client.js';
+import { stallingClient } from '../helpers/stalling.js';
+import {
+  codeOfRejection,
+  connectTo,
+  expectEqualBytes,
+  pattern,
+  sessionObjects,
+  startServer,
+  testCertificate,
+} from '../helpers/verbena.js';
+import {
+  Method,
+  allReady,
+  expectNothingLeftAnywhere,
+  expectSessionsOnly,
+  startWorkers,
+  whoServes,
+  workerHandler,
+} from '../helpers/workers.js';
+
+const empty = new Uint8Array(0);
+
+let folder: string;
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'verbena-workers-'));
+  writeFileSync(join(folder, 'ca.pem'), (await testCertificate()).ca);
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+afterEach(expectNothingLeftAnywhere);
+
+/** A server with workers and clients by name; all of it is gone when `use` returns. */
+async function withWorkers(
+  options: Parameters<typeof startWorkers>[0],
+  names: readonly string[],
+  use: (server: Server, clients: Connection[]) => Promise<void>,
+): Promise<void> {
+  const server = await startWorkers(options);
+  const clients: Connection[] = [];
+  try {
+    // One after the other: round-robin tells them apart by their order.
+    for (const name of names) clients.push(await connectTo(server, { name }));
+    await use(server, clients);
+  } finally {
+    await Promise.all(clients.map((client) => client.close()));
+    await server.close();
+  }
+}
+
+function ask(
+  client: Connection | undefined,
+  method: number,
+  payload: Uint8Array = empty,
+  signal?: AbortSignal,
+): Promise<Uint8Array> {
+  return (client as Connection).request(payload, { method, signal });
+}
+
+describe('a server with workers', () => {
+  it('serves sessions in threads of their own, and shows where they are', async () => {
+    await withWorkers({}, ['a', 'b'], async (server, clients) => {
+      const answers = await Promise.all(clients.map(whoServes));
+      const { workers } = server.stats();
+      expect(new Set(answers.map(({ threadId }) => threadId)).size).toBe(2);
+      for (const [at, { id, name, worker, threadId, regionBytes }] of answers.entries()) {
+        const session = server.sessions().find((each) => each.id === id) as Session;
+        expect(session).toMatchObject({ name, worker, remoteAddress: answers[at]?.remoteAddress });
+        expect(workers[worker]).toMatchObject({ index: worker, threadId, sessions: 1 });
+        expect(regionBytes).toBe(clients[at]?.regionLength);
+        expect(session.region).toHaveLength(0);
+      }
+    });
+  });
+
+  it('answers small and large requests, and lends each session its memory', async () => {
+    await withWorkers({ regionBytes: 1 << 20 }, ['a', 'b', 'c'], async (_, clients) => {
+      const one = async (client: Connection, seed: number): Promise<void> => {
+        for (const length of [0, 10, 5000, 3 << 20]) {
+          const payload = pattern(length, seed);
+          expectEqualBytes(await client.request(payload), payload);
+        }
+        const bytes = pattern(500_000, seed);
+        await client.write(8, bytes);
+        expectEqualBytes(await client.read(8, bytes.length), bytes);
+        expect(await client.fetchAdd(0, BigInt(seed))).toBe(0n);
+        const seen = Buffer.from(await ask(client, Method.region));
+        expect(seen.readBigUInt64LE()).toBe(BigInt(seed));
+      };
+      await Promise.all(clients.map((client, at) => one(client, at + 1)));
+    });
+  });
+
+  it('tells the server of handlers that fail, and of nothing that is RequestError', async () => {
+    await withWorkers({}, ['a'], async (server, [client]) => {
+      const failed = once(server, 'requestError') as Promise<[Session, Error]>;
+      expect(await codeOfRejection(ask(client, Method.fail))).toBe('ERR_VERBENA_HANDLER');
+      const [session, error] = await failed;
+      expect(session.name).toBe('a');
+      expect(error).toMatchObject({ name: 'Error', message: 'this handler fails' });
+      expect(error.stack).toContain('worker-handler.mjs');
+    });
+  });
+
+  it('lets a handler close its session', async () => {
+    await withWorkers({}, ['a'], async (server, [client]) => {
+      const closed = once(client as Connection, 'close') as Promise<[VerbenaError]>;
+      expectEqualBytes(await ask(client, Method.closeSession, pattern(9)), pattern(9));
+      expect((await closed)[0].code).toBe('ERR_VERBENA_PEER_CLOSED');
+      await expect.poll(() => server.sessions()).toHaveLength(0);
+    });
+  });
+
+  it('counts what its workers do, and knows their objects', async () => {
+    await withWorkers({ workerAffinity: 'auto' }, ['a', 'b', 'c'], async (server, clients) => {
+      for (const client of clients) await client.request(pattern(10));
+      await server.refresh();
+      const { workers, traffic, resources, requestDurations } = server.stats();
+      expect(traffic).toMatchObject({ requests: 3, responses: 3 });
+      expect(requestDurations.count).toBe(3);
+      expect(workers.map(({ sessions, received, sent }) => [sessions, received, sent])).toEqual([
+        [2, 2, 2],
+        [1, 1, 1],
+      ]);
+      for (const worker of workers) {
+        expect(worker.receivedBatches).toBeGreaterThan(0);
+        expect(worker.sentBatches).toBeGreaterThan(0);
+        expect(worker.busySeconds).toBeGreaterThan(0);
+        expect(loadAddon().affinity()).toContain(worker.processor);
+      }
+      expect(resources).toMatchObject({ qp: 6, pollGroup: 3, device: 3 });
+      const owners = server.snapshot().sessions.map(({ owner }) => owner);
+      expect(server.snapshot().tree.map(({ owner }) => owner)).toEqual(
+        expect.arrayContaining([...owners, expect.stringMatching(/\(worker 1\)$/)]),
+      );
+      const kinds = server.sessions().map((session) => session.resources().objects[0]?.kind);
+      expect(kinds).toEqual(['pd', 'pd', 'pd']);
+      expect(server.sessions().map((session) => session.requestsAnswered)).toEqual([1, 1, 1]);
+    });
+  });
+
+  it.each(['hello', 'welcome', 'rts', 'connected', 'requesting', 'offering', 'pulling', 'writing'])(
+    'frees what a client has that is killed at "%s"',
+    async (stage) => {
+      await withWorkers({}, ['bystander'], async (server, [bystander]) => {
+        await using client = stallingClient(stage, server, join(folder, 'ca.pem'));
+        await client.waitFor(/reached/);
+        client.child.kill('SIGKILL');
+        await client.ended;
+        // The client was another process: here is the server's end of it, and both of the other's.
+        await expectSessionsOnly(1);
+        expectEqualBytes(await (bystander as Connection).request(pattern(99)), pattern(99));
+      });
+    },
+  );
+});
+
+describe('placement', () => {
+  it('round-robin takes each worker in turn', async () => {
+    await withWorkers({ workers: 3 }, ['a', 'b', 'c', 'd'], async (_, clients) => {
+      const answers = await Promise.all(clients.map(whoServes));
+      expect(answers.map(({ worker }) => worker)).toEqual([0, 1, 2, 0]);
+    });
+  });
+
+  it('client-hash gives a client that comes back the worker that it had', async () => {
+    const names = ['anna', 'bert', 'carl', 'dora', 'emil', 'fritz'];
+    const workers = [0, 1, 2].map((index): WorkerLoad => {
+      return { index, sessions: 0, requestsInWork: 0, busy: 0 };
+    });
+    const homes = names.map((name) => newPlacement('client-hash').choose(workers, name).index);
+    expect(new Set(homes).size).toBeGreaterThan(1);
+    const options = { workers: 3, workerStrategy: 'client-hash' } as const;
+    await withWorkers(options, [...names, ...names], async (_, clients) => {
+      const answers = await Promise.all(clients.map(whoServes));
+      expect(answers.map(({ worker }) => worker)).toEqual([...homes, ...homes]);
+    });
+  });
+
+  it('least-loaded counts the requests that are in work now', async () => {
+    await withWorkers({ workerStrategy: 'least-loaded' }, ['busy'], async (server, [busy]) => {
+      const { worker } = await whoServes(busy as Connection);
+      const stop = new AbortController();
+      const requests = Array.from({ length: 5 }, () =>
+        codeOfRejection(ask(busy, Method.hang, empty, stop.signal)),
+      );
+      await expect.poll(() => server.stats().workers[worker]?.requestsInWork).toBe(5);
+      const other = await connectTo(server, { name: 'other' });
+      expect((await whoServes(other)).worker).toBe(1 - worker);
+      stop.abort();
+      expect(new Set(await Promise.all(requests))).toEqual(new Set(['ERR_VERBENA_ABORTED']));
+      await expect.poll(() => server.stats().workers[worker]?.requestsInWork).toBe(0);
+      await other.close();
+    });
+  });
+});
+
+describe('the bounds of a worker', () => {
+  it('refuse requests beyond workerChannelSize, on that worker', async () => {
+    await withWorkers({ workerChannelSize: 3 }, ['a', 'b', 'c'], async (server, clients) => {
+      const [a, b, c] = clients;
+      const stop = new AbortController();
+      const hanging = Array.from({ length: 3 }, () =>
+        codeOfRejection(ask(a, Method.hang, empty, stop.signal)),
+      );
+      await expect.poll(() => server.stats().workers[0]?.requestsInWork).toBe(3);
+      await expect(ask(c, Method.whoAreYou)).rejects.toMatchObject({
+        code: 'ERR_VERBENA_RESOURCE_EXHAUSTED',
+        message: expect.stringContaining('workerChannelSize') as unknown,
+        retryAfterMs: expect.any(Number) as unknown,
+      });
+      expect((await whoServes(b as Connection)).worker).toBe(1);
+      await server.refresh();
+      expect(server.stats().workers.map(({ rejected }) => rejected)).toEqual([1, 0]);
+      expect(server.stats().requestQueue).toMatchObject({ pending: 3, refused: { queueFull: 1 } });
+      stop.abort();
+      await Promise.all(hanging);
+    });
+  });
+
+  it('refuse requests while senderChannelSize answers wait for one who takes none', async () => {
+    const options = { workers: 1, senderChannelSize: 5 };
+    await withWorkers(options, ['other'], async (server, [other]) => {
+      const client = await RawClient.connect(server);
+      const raw = await RawEndpoint.open(client);
+      raw.endpoint.send(MessageType.proof, 0, 0, 0, raw.proof());
+      expect((await client.next()).message.type).toBe('ready');
+      keepCredits(raw);
+      for (let id = 0; id < raw.welcome.slots + 10; id++) {
+        raw.endpoint.send(MessageType.request, 0, id, Method.long);
+      }
+      await expect
+        .poll(async () => {
+          await server.refresh();
+          return server.stats().traffic.answersWaiting;
+        })
+        .toBeGreaterThanOrEqual(5);
+      await expect(ask(other, 0)).rejects.toMatchObject({
+        code: 'ERR_VERBENA_RESOURCE_EXHAUSTED',
+        message: expect.stringContaining('senderChannelSize') as unknown,
+        retryAfterMs: expect.any(Number) as unknown,
+      });
+      client.socket.destroy();
+      await raw.close();
+      await expect.poll(() => server.sessions()).toHaveLength(1);
+      expectEqualBytes(await ask(other, 0, pattern(5)), pattern(5));
+      await server.refresh();
+      expect(server.stats().requestQueue.refused.answersWaiting).toBeGreaterThan(0);
+    });
+  });
+});
+
+describe('a worker that dies', () => {
+  it.each([
+    ['calls process.exit()', Method.exit, /ended with status 3/],
+    ['throws what nobody catches', Method.throwLater, /not caught: nobody catches this/],
+    ['runs out of memory', Method.exhaust, /ran out of memory/],
+  ])('because it %s closes its sessions with a code, and is replaced', async (_, method, why) => {
+    await withWorkers({}, ['a', 'b', 'c', 'd'], async (server, clients) => {
+      const [a, b, c, d] = clients as [Connection, Connection, Connection, Connection];
+      const before = await whoServes(a);
+      const ended: string[] = [];
+      server.on('sessionEnd', ({ name }, { code }) => ended.push(`${name} ${code}`));
+      const lost = once(server, 'workerLost') as Promise<[number, VerbenaError]>;
+      const ends = [a, c].map((client) => once(client, 'close') as Promise<[VerbenaError]>);
+      // In work: of the same client, of another of the same worker, and of one of the other worker.
+      const doomed = [a, c].map((client) => codeOfRejection(ask(client, Method.hang)));
+      const stop = new AbortController();
+      const survivor = codeOfRejection(ask(b, Method.hang, empty, stop.signal));
+      await expect.poll(() => server.stats().requestQueue.pending).toBe(3);
+      await server.refresh();
+
+      expect(await codeOfRejection(ask(a, method))).toBe('ERR_VERBENA_WORKER_LOST');
+      expect(await Promise.all(doomed)).toEqual(Array(2).fill('ERR_VERBENA_WORKER_LOST'));
+      for (const [error] of await Promise.all(ends)) {
+        expect(error.code).toBe('ERR_VERBENA_WORKER_LOST');
+        // What went wrong inside is nothing for a client.
+        expect(error.message).not.toMatch(why);
+      }
+      const [worker, reason] = await lost;
+      expect(worker).toBe(before.worker);
+      expect(reason.message).toMatch(why);
+
+      await expectSessionsOnly(2);
+      expect(ended.sort()).toEqual(['a ERR_VERBENA_WORKER_LOST', 'c ERR_VERBENA_WORKER_LOST']);
+      expect(b.isOpen && d.isOpen).toBe(true);
+      expectEqualBytes(await ask(d, 0, pattern(77)), pattern(77));
+      expect(server.stats().workers[1]).toMatchObject({ requestsInWork: 1, replacements: 0 });
+
+      await allReady(server);
+      await server.refresh();
+      expect(server.stats().workers[0]).toMatchObject({ replacements: 1, sessions: 0 });
+      // The request that killed it came after the last report.
+      expect(server.stats().traffic.requestsAbandoned).toBe(2);
+      const others = server.sessions().map((session) => session.resources().owner);
+      expect(new Set(sessionObjects(server).map((each) => each.replace(/.* of /, '')))).toEqual(
+        new Set([...others, ...ownersOfClients(server)]),
+      );
+      const next = await connectTo(server, { name: 'next' });
+      const after = await whoServes(next);
+      expect(after.worker).toBe(0);
+      expect(after.threadId).not.toBe(before.threadId);
+      await next.close();
+      stop.abort();
+      expect(await survivor).toBe('ERR_VERBENA_ABORTED');
+    });
+  });
+
+  it('takes a client in its set-up with it, which is told so', async () => {
+    await withWorkers({ workers: 1 }, ['a'], async (server, [a]) => {
+      const client = await RawClient.connect(server);
+      const raw = await RawEndpoint.open(client);
+      expect(await codeOfRejection(ask(a, Method.exit))).toBe('ERR_VERBENA_WORKER_LOST');
+      expect(await client.refusal()).toMatchObject({ type: 'reject', code: 'WORKER_LOST' });
+      await raw.close();
+      await expectSessionsOnly(0);
+    });
+  });
+
+  it('has newcomers come back later while there is no other', async () => {
+    await withWorkers({ workers: 1 }, ['a'], async (server, [a]) => {
+      const lost = once(server, 'workerLost');
+      expect(await codeOfRejection(ask(a, Method.exit))).toBe('ERR_VERBENA_WORKER_LOST');
+      await lost;
+      await expect(connectTo(server)).rejects.toMatchObject({
+        code: 'ERR_VERBENA_RESOURCE_EXHAUSTED',
+        retryAfterMs: expect.any(Number) as unknown,
+      });
+      await allReady(server);
+      const next = await connectTo(server);
+      expectEqualBytes(await next.request(pattern(3)), pattern(3));
+      await next.close();
+    });
+  });
+});
+
+/** Of their ends in this thread, which shares the server's device. */
+function ownersOfClients(server: Server): string[] {
+  const { tree } = server.snapshot();
+  return tree.map(({ owner }) => owner).filter((owner) => owner.startsWith('client-'));
+}
+
+describe('drain', () => {
+  it('of one worker sends its clients away, and starts it anew', async () => {
+    await withWorkers({}, ['a', 'b'], async (server, clients) => {
+      const [a, b] = clients as [Connection, Connection];
+      const [before, other] = await Promise.all([whoServes(a), whoServes(b)]);
+      const drained = once(a, 'drain');
+      const closed = once(a, 'close') as Promise<[VerbenaError]>;
+      await server.drainWorker(before.worker);
+      await drained;
+      expect((await closed)[0].code).toBe('ERR_VERBENA_CONNECTION_CLOSED');
+      expect(await whoServes(b)).toEqual(other);
+      expect(
+        server.stats().workers.map(({ state, replacements }) => [state, replacements]),
+      ).toEqual([
+        ['ready', 0],
+        ['ready', 0],
+      ]);
+      const next = await connectTo(server);
+      const after = await whoServes(next);
+      expect(after).toMatchObject({ worker: before.worker });
+      expect(after.threadId).not.toBe(before.threadId);
+      await next.close();
+    });
+  });
+
+  it('of one worker gives up clients that stay longer than they may', async () => {
+    await withWorkers({ workers: 1 }, [], async (server) => {
+      await using client = stallingClient('rts', server, join(folder, 'ca.pem'));
+      await client.waitFor(/reached/);
+      await server.drainWorker(0, 0);
+      await expectSessionsOnly(0);
+    });
+  });
+
+  it('of a worker that there is not says which there are', async () => {
+    await withWorkers({}, [], async (server) => {
+      await expect(server.drainWorker(2)).rejects.toMatchObject({
+        code: 'ERR_VERBENA_INVALID_OPTION',
+        message: expect.stringContaining('from 0 to 1') as unknown,
+      });
+    });
+  });
+
+  it('of the server lets requests in work finish, then ends the workers', async () => {
+    const options = { closeTimeoutMs: 300 * timeScale };
+    await withWorkers(options, ['a', 'b'], async (server, clients) => {
+      const hanging = clients.map((client) => codeOfRejection(ask(client, Method.hang)));
+      await expect.poll(() => server.stats().requestQueue.pending).toBe(2);
+      const ends = clients.map((client) => once(client, 'close') as Promise<[VerbenaError]>);
+      await server.drain(300 * timeScale);
+      await server.close();
+      await Promise.all(ends);
+      for (const code of await Promise.all(hanging)) {
+        expect(code).toMatch(/ERR_VERBENA_(DRAINING|PEER_CLOSED|CONNECTION_CLOSED)/);
+      }
+      expect(server.stats().workers.map(({ state }) => state)).toEqual(['stopped', 'stopped']);
+    });
+  });
+});
+
+describe('close()', () => {
+  it('ends a worker that is stuck in a handler', async () => {
+    const options = { closeTimeoutMs: 300 * timeScale };
+    await withWorkers(options, ['stuck', 'other'], async (server, clients) => {
+      const [stuck] = clients as [Connection];
+      const spinning = codeOfRejection(ask(stuck, Method.spin));
+      await expect.poll(() => server.stats().workers[0]?.requestsInWork).toBe(1);
+      await server.close();
+      expect(await spinning).toMatch(/ERR_VERBENA_(WORKER_LOST|PEER_CLOSED|CONNECTION_LOST)/);
+    });
+  });
+
+  it('with requests in work and clients that transfer leaves nothing', async () => {
+    await withWorkers({}, ['a', 'b', 'c'], async (server, clients) => {
+      const all = clients.flatMap((client) => [
+        codeOfRejection(ask(client, Method.hang)),
+        client.request(new Uint8Array(8 << 20)).catch(() => undefined),
+        client.write(0, new Uint8Array(client.regionLength)).catch(() => undefined),
+      ]);
+      await expect.poll(() => server.stats().requestQueue.pending).toBeGreaterThanOrEqual(3);
+      await server.close();
+      await Promise.all(all);
+    });
+  });
+});
+
+describe('a handler module', () => {
+  const moduleOf = (name: string, text: string): URL => {
+    const path = join(folder, name);
+    writeFileSync(path, text);
+    return pathToFileURL(path);
+  };
+
+  it.each([0, 2])('serves with %i workers', async (workers) => {
+    await withWorkers({ workers }, ['a'], async (_, [client]) => {
+      expect(await whoServes(client as Connection)).toMatchObject({ name: 'a' });
+      expectEqualBytes(await (client as Connection).request(pattern(50)), pattern(50));
+    });
+  });
+
+  it.each([
+    ['absent.mjs', undefined, /absent\.mjs does not exist/],
+    ['named.mjs', 'export const handler = () => undefined;', /exports handler.*export default/],
+    ['number.mjs', 'export default 5;', /no function but of type number.*export default/],
+    ['throwing.mjs', 'throw new Error("no database");', /while it was loaded: no database/],
+    ['broken.mjs', 'export default (', /cannot be parsed/],
+  ])('that is %s fails the start of the workers, and says how to mend it', async (...row) => {
+    const [name, text, message] = row;
+    const handler = text === undefined ? pathToFileURL(join(folder, name)) : moduleOf(name, text);
+    await expect(startWorkers({ handler })).rejects.toMatchObject({
+      code: 'ERR_VERBENA_HANDLER_MODULE',
+      message: expect.stringMatching(message) as unknown,
+    });
+  });
+
+  it('that ends its thread while it is loaded fails the start of the workers', async () => {
+    const handler = moduleOf('exiting.mjs', 'process.exit(5);');
+    await expect(startWorkers({ handler })).rejects.toMatchObject({
+      code: 'ERR_VERBENA_WORKER_LOST',
+      message: expect.stringContaining('status 5') as unknown,
+    });
+  });
+
+  it('is needed for workers: a function cannot go there', async () => {
+    const started = startServer({ workers: 1, handler: () => undefined });
+    await expect(started).rejects.toMatchObject({
+      code: 'ERR_VERBENA_INVALID_OPTION',
+      message: expect.stringMatching(/export default.*new URL/) as unknown,
+    });
+  });
+});
+
+describe('options of workers', () => {
+  it.each([
+    [{ workers: -1 }, /workers/],
+    [{ workers: 1.5 }, /workers/],
+    [
+      { workerStrategy: 'random' as never },
+      /workerStrategy must be one of round-robin, client-hash/,
+    ],
+    [{ workerAffinity: [] }, /workerAffinity/],
+    [{ workerAffinity: [8000] }, /processor 8000/],
+    [{ workerChannelSize: 0 }, /workerChannelSize/],
+    [{ senderChannelSize: 0 }, /senderChannelSize/],
+    [{ workerHeapMb: 1 }, /workerHeapMb/],
+  ])('that are wrong are named: %j', async (options, message) => {
+    await expect(startWorkers(options)).rejects.toMatchObject({
+      code: 'ERR_VERBENA_INVALID_OPTION',
+      message: expect.stringMatching(message) as unknown,
+    });
+  });
+
+  it('may leave their number to the machine', async () => {
+    await withWorkers({ workers: 'auto' }, ['a'], async (server, [client]) => {
+      expect(server.stats().workers.length).toBeGreaterThanOrEqual(1);
+      expect(await whoServes(client as Connection)).toMatchObject({ worker: 0 });
+    });
+  });
+
+  it('are off unless asked for', async () => {
+    const server = await startServer({ handler: workerHandler });
+    expect(server.stats().workers).toEqual([]);
+    await expect(server.drainWorker(0)).rejects.toMatchObject({
+      code: 'ERR_VERBENA_INVALID_OPTION',
+    });
+    await server.close();
+  });
+});
