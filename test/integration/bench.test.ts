@@ -10,6 +10,7 @@ import type { BenchResult } from '../../src/bench/result.js';
 import type { SeriesResult } from '../../src/bench/series.js';
 import serveHandler from '../../src/cli/serve-handler.js';
 import type { Server, ServerOptions } from '../../src/index.js';
+import { expectDocumented } from '../helpers/bench-schema.js';
 import { testDevice, timeScale } from '../helpers/environment.js';
 import { Family } from '../helpers/family.js';
 import { TestProcess, freePort, repository, verbena } from '../helpers/process.js';
@@ -34,7 +35,9 @@ function bench(port: number, args: readonly string[]): TestProcess {
 /** The one line that must be on stdout, whatever happened. */
 function resultOf(stdout: string): BenchResult {
   expect(stdout.trim().split('\n')).toHaveLength(1);
-  return JSON.parse(stdout) as BenchResult;
+  const result = JSON.parse(stdout) as BenchResult;
+  expectDocumented(result);
+  return result;
 }
 
 async function measure(server: Server, ...args: string[]): Promise<BenchResult> {
@@ -328,6 +331,7 @@ describe('a series', () => {
     ]).succeeded();
     const series = JSON.parse(stdout) as SeriesResult;
     expect(series).toMatchObject({ series: 'rate', complete: true });
+    series.points.forEach(expectDocumented);
     expect(series.points.map(({ load, operations }) => [load.rate, operations])).toEqual([
       [100, 40],
       [200, 40],
