@@ -22,6 +22,7 @@ const verbena = {
       key,
       // It is to run flat out.
       cpuThresholdPercent: 100,
+      queueSize: 4096,
       handler: ({ payload }) => answer(payload),
     });
     return server.address().port;

@@ -53,7 +53,8 @@ class Module : public Napi::Addon<Module> {
   Napi::Value allocate_slab(const Napi::CallbackInfo& info) {
     return guarded(info, [&] {
       const size_t bytes = to_integer(info[0], "bytes", 1, kMaxSafeInteger);
-      return to_array_buffer(*environment_, environment_->slabs.allocate(bytes));
+      const bool zeroed = info[1].IsUndefined() || info[1].ToBoolean();
+      return to_array_buffer(*environment_, environment_->slabs.allocate(bytes, zeroed));
     });
   }
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 #include <string>
 
 #include "verbs/error.h"
@@ -44,9 +45,31 @@ Slab::~Slab() {
   munmap(data_, mapped_);
 }
 
-std::shared_ptr<Slab> SlabTable::allocate(size_t bytes) {
-  auto slab = std::make_shared<Slab>(bytes);
+std::shared_ptr<Slab> SlabTable::allocate(size_t bytes, bool zeroed) {
+  std::shared_ptr<Slab> slab = take_recycled(bytes);
+  if (slab == nullptr) {
+    slab = std::make_shared<Slab>(bytes);
+  } else if (zeroed) {
+    std::memset(slab->data(), 0, bytes);
+  }
   slabs_[slab->data()] = slab;
+  return slab;
+}
+
+void SlabTable::recycle(std::shared_ptr<Slab> slab) {
+  const size_t bytes = slab->bytes();
+  if (slab.use_count() > 1 || recycled_bytes_ + bytes > kMostRecycledBytes) return;
+  recycled_bytes_ += bytes;
+  recycled_.emplace(bytes, std::move(slab));
+}
+
+std::shared_ptr<Slab> SlabTable::take_recycled(size_t bytes) {
+  const auto found = recycled_.find(bytes);
+  if (found == recycled_.end()) return nullptr;
+  std::shared_ptr<Slab> slab = std::move(found->second);
+  recycled_.erase(found);
+  recycled_bytes_ -= bytes;
+  slab->pooled = true;
   return slab;
 }
 

@@ -35,14 +35,24 @@ class Slab {
  */
 class SlabTable {
  public:
-  std::shared_ptr<Slab> allocate(size_t bytes);
+  /** Without `zeroed` there may be bytes in it from before. */
+  std::shared_ptr<Slab> allocate(size_t bytes, bool zeroed);
   /** Null when the address is not the start of a slab. */
   std::shared_ptr<Slab> find(const void* data) const;
   /** Called when the ArrayBuffer is gone. */
   void forget(const void* data) { slabs_.erase(data); }
+  /** Keeps a slab that the collector found, unless somebody else holds it or there are many. */
+  void recycle(std::shared_ptr<Slab> slab);
 
  private:
+  static constexpr size_t kMostRecycledBytes = size_t{64} << 20;
+
+  std::shared_ptr<Slab> take_recycled(size_t bytes);
+
   std::map<const void*, std::weak_ptr<Slab>> slabs_;
+  // By size: mapping and touching pages anew costs more than moving the bytes.
+  std::multimap<size_t, std::shared_ptr<Slab>> recycled_;
+  size_t recycled_bytes_ = 0;
 };
 
 }  // namespace verbena::verbs

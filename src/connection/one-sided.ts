@@ -300,7 +300,7 @@ export class OneSided implements OperationListener {
       operation.localOffset = endpoint.scratchOffset(operation.slot);
       return;
     }
-    operation.region = endpoint.qp.register(length, LOCAL_ACCESS);
+    operation.region = endpoint.qp.registerUnzeroed(length, LOCAL_ACCESS);
     operation.localOffset = 0;
   }
 

@@ -65,7 +65,8 @@ export class Rendezvous implements OperationListener {
    */
   offer(id: number, flags: number, word: number, payload: Uint8Array): void {
     const { endpoint, timeoutMs } = this.#options;
-    const region = endpoint.qp.register(payload.length, OFFER_ACCESS);
+    // Written before anybody is told of it.
+    const region = endpoint.qp.registerUnzeroed(payload.length, OFFER_ACCESS);
     region.slab.bytes.set(payload);
     const deadline = performance.now() + timeoutMs;
     this.#offers.set(id, { id, region, deadline });
@@ -156,7 +157,7 @@ export class Rendezvous implements OperationListener {
     const { endpoint, onPullFailed } = this.#options;
     let region: MemoryRegion;
     try {
-      region = endpoint.qp.register(pull.offer.length, LOCAL_ACCESS);
+      region = endpoint.qp.registerUnzeroed(pull.offer.length, LOCAL_ACCESS);
     } catch (error) {
       endpoint.operations.putBack(operation);
       this.#pulledBytes -= pull.offer.length;

@@ -173,14 +173,14 @@ export interface NativeAddon {
    */
   openLibrary(path: string): NativeLibrary;
   /**
-   * Page-aligned zeroed memory, unmapped when the buffer is collected. A registered region holds
-   * its memory.
+   * Page-aligned memory, given back when the buffer is collected. A registered region holds its
+   * memory. Unless `zeroed` (default), it may have bytes of a buffer that was collected.
    * Throws ERR_VERBENA_NO_MEMORY.
    */
-  allocateSlab(bytes: number): ArrayBuffer;
+  allocateSlab(bytes: number, zeroed?: boolean): ArrayBuffer;
   /**
-   * Makes the bytes of a slab count for the garbage collector, which ignores them until then: to be
-   * called when nothing keeps the slab for reuse any more.
+   * Makes a slab count for the garbage collector, with a quarter of its bytes, which ignores it
+   * until then: to be called when nothing keeps the slab for reuse any more.
    */
   leaveSlabToCollector(buffer: ArrayBuffer): void;
   /** Closes everything this environment still holds, newest first. For exit handlers. */

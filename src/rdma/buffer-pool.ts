@@ -1,4 +1,4 @@
-// Page-aligned slabs in size classes, zeroed before they are used again.
+// Page-aligned slabs in size classes, zeroed before they are used again by who needs that.
 import type { NativeAddon } from '../native/addon.js';
 
 const PAGE_BYTES = 4096;
@@ -53,12 +53,22 @@ export class BufferPool {
     this.#maxFreeBytes = maxFreeBytes;
   }
 
-  /** A zeroed slab of at least `bytes`; throws ERR_VERBENA_NO_MEMORY. */
+  /** A slab of at least `bytes`, zeroed; throws ERR_VERBENA_NO_MEMORY. */
   acquire(bytes: number): Slab {
+    return this.#acquire(bytes, true);
+  }
+
+  /** The same with another's bytes in it, perhaps: for who writes all that anybody may read. */
+  acquireUnzeroed(bytes: number): Slab {
+    return this.#acquire(bytes, false);
+  }
+
+  #acquire(bytes: number, zeroed: boolean): Slab {
     const size = slabBytesFor(bytes);
     const kept = this.#free.get(size)?.pop();
-    const slab = kept ?? this.#create(size);
+    const slab = kept ?? this.#create(size, zeroed);
     if (kept !== undefined) {
+      if (zeroed) slab.bytes.fill(0);
       this.#freeBytes -= size;
       this.#reuses++;
     }
@@ -74,7 +84,6 @@ export class BufferPool {
       return;
     }
     this.#lentBytes -= size;
-    slab.bytes.fill(0);
     const kept = this.#free.get(size);
     if (kept === undefined) this.#free.set(size, [slab]);
     else kept.push(slab);
@@ -96,8 +105,8 @@ export class BufferPool {
     };
   }
 
-  #create(size: number): Slab {
-    const buffer = this.#source.allocateSlab(size);
+  #create(size: number, zeroed: boolean): Slab {
+    const buffer = this.#source.allocateSlab(size, zeroed);
     this.#allocations++;
     return { buffer, bytes: new Uint8Array(buffer), view: new DataView(buffer) };
   }

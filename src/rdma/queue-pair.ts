@@ -149,7 +149,15 @@ export class QueuePair implements CompletionSink {
 
   /** Registers zeroed memory from the pool. */
   register(length: number, access: number): MemoryRegion {
-    const slab = this.#device.pool.acquire(length);
+    return this.#register(this.#device.pool.acquire(length), length, access);
+  }
+
+  /** The same with another's bytes in it, perhaps: for who writes all that anybody may read. */
+  registerUnzeroed(length: number, access: number): MemoryRegion {
+    return this.#register(this.#device.pool.acquireUnzeroed(length), length, access);
+  }
+
+  #register(slab: Slab, length: number, access: number): MemoryRegion {
     let mr: NativeMemoryRegion;
     try {
       mr = this.#pd.registerMemory(slab.buffer, 0, length, access);

@@ -184,7 +184,7 @@ describe('probing the limits', () => {
 describe('memory for a large payload', () => {
   it('that cannot be had at the client fails the request, and the connection stays', async () => {
     const client = await connectTo(server);
-    replace(device.pool, 'acquire', () => () => {
+    replace(device.pool, 'acquireUnzeroed', () => () => {
       throw Object.assign(new Error('no memory'), { code: 'ERR_VERBENA_NO_MEMORY' });
     });
     expect(await codeOfRejection(client.request(new Uint8Array(100_000)))).toBe(
@@ -198,7 +198,7 @@ describe('memory for a large payload', () => {
   it('that cannot be had at the receiver fails the request, and the connection stays', async () => {
     const client = await connectTo(server);
     let acquisitions = 0;
-    replace(device.pool, 'acquire', (acquire) => (bytes) => {
+    replace(device.pool, 'acquireUnzeroed', (acquire) => (bytes) => {
       // The first is the sender's.
       if (++acquisitions === 2) {
         throw Object.assign(new Error('no memory'), { code: 'ERR_VERBENA_NO_MEMORY' });

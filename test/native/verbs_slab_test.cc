@@ -53,7 +53,7 @@ TEST(Slab, RefusesASizeThatWraps) {
 
 TEST(SlabTable, FindsASlabByItsStartAlone) {
   SlabTable table;
-  const auto slab = table.allocate(2 * page());
+  const auto slab = table.allocate(2 * page(), true);
   EXPECT_EQ(table.find(slab->data()), slab);
   EXPECT_EQ(table.find(slab->data() + page()), nullptr);
   EXPECT_EQ(table.find(nullptr), nullptr);
@@ -61,7 +61,7 @@ TEST(SlabTable, FindsASlabByItsStartAlone) {
 
 TEST(SlabTable, KeepsTheMemoryForAsLongAsSomebodyHoldsIt) {
   SlabTable table;
-  auto buffer = table.allocate(page());
+  auto buffer = table.allocate(page(), true);
   auto region = table.find(buffer->data());
   const void* data = buffer->data();
   table.forget(data);
@@ -70,6 +70,59 @@ TEST(SlabTable, KeepsTheMemoryForAsLongAsSomebodyHoldsIt) {
   EXPECT_TRUE(is_mapped(data));
   region.reset();
   EXPECT_FALSE(is_mapped(data));
+}
+
+class Recycling : public testing::Test {
+ protected:
+  // What the collector found, full of sevens.
+  const uint8_t* recycle(size_t bytes) {
+    auto slab = table.allocate(bytes, true);
+    std::fill_n(slab->data(), bytes, uint8_t{7});
+    const uint8_t* data = slab->data();
+    table.forget(data);
+    table.recycle(std::move(slab));
+    return data;
+  }
+
+  SlabTable table;
+};
+
+TEST_F(Recycling, GivesTheMemoryToTheNextOfItsSize) {
+  const uint8_t* data = recycle(page());
+  EXPECT_NE(table.allocate(2 * page(), false)->data(), data);
+  const auto again = table.allocate(page(), false);
+  EXPECT_EQ(again->data(), data);
+  EXPECT_EQ(again->data()[0], 7);
+  EXPECT_TRUE(again->pooled);
+  EXPECT_EQ(table.find(data), again);
+}
+
+TEST_F(Recycling, ZeroesItForWhoAsks) {
+  const uint8_t* data = recycle(page());
+  const auto again = table.allocate(page(), true);
+  EXPECT_EQ(again->data(), data);
+  EXPECT_TRUE(std::all_of(data, data + page(), [](auto byte) { return byte == 0; }));
+}
+
+TEST_F(Recycling, LeavesAloneWhatSomebodyHolds) {
+  auto slab = table.allocate(page(), true);
+  const auto region = slab;
+  table.forget(slab->data());
+  table.recycle(std::move(slab));
+  EXPECT_NE(table.allocate(page(), false), region);
+}
+
+TEST_F(Recycling, KeepsNoMoreThanItsLimit) {
+  auto large = table.allocate(size_t{64} << 20, true);
+  const void* data = large->data();
+  table.forget(data);
+  table.recycle(std::move(large));
+  EXPECT_TRUE(is_mapped(data));
+  auto small = table.allocate(page(), true);
+  const void* unmapped = small->data();
+  table.forget(unmapped);
+  table.recycle(std::move(small));
+  EXPECT_FALSE(is_mapped(unmapped));
 }
 
 }  // namespace

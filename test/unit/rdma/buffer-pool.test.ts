@@ -45,6 +45,17 @@ describe('BufferPool', () => {
     expect(pool.stats()).toEqual({ lentBytes: 8192, freeBytes: 0, allocations: 1, reuses: 1 });
   });
 
+  it('zeroes it for everybody but who writes it all', () => {
+    const pool = new BufferPool(plainSource().source, 1e9);
+    const first = pool.acquireUnzeroed(5000);
+    first.bytes.fill(7);
+    pool.release(first);
+    const second = pool.acquireUnzeroed(5000);
+    expect(second.bytes[0]).toBe(7);
+    pool.release(second);
+    expect(pool.acquire(5000).bytes.every((byte) => byte === 0)).toBe(true);
+  });
+
   it('never sees a surrendered slab again', () => {
     const { source, left } = plainSource();
     const pool = new BufferPool(source, 1e9);
