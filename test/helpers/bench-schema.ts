@@ -39,7 +39,7 @@ function leaves(value: unknown, path: string): [path: string, type: string][] {
   });
 }
 
-/** Fails when a result has a member that is not documented, or of another type; returns its paths. */
+/** Fails when a result has a member that is not documented so; returns the paths of all. */
 export function expectDocumented(result: object): ReadonlySet<string> {
   const found = leaves(result, '');
   const foreign = found.filter(([path, type]) => benchSchema.get(path)?.includes(type) !== true);
