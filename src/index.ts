@@ -3,6 +3,7 @@ export { createServer } from './server/server.js';
 export type { Server, ServerEvents } from './server/server.js';
 export type { ServerSnapshot, ServerState, ServerStats, SessionSnapshot } from './server/views.js';
 export type { ServerOptions } from './server/options.js';
+export type { ReloadOptions, ReloadResult } from './server/reload.js';
 export { startAdmin } from './admin/start-admin.js';
 export type { AdminOptions, AdminServer } from './admin/admin-server.js';
 export { createMetrics } from './metrics/create-metrics.js';

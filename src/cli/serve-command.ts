@@ -1,52 +1,12 @@
 // `verbena serve`: an echo server with its configuration, certificate, log and way to stop.
-import { readFile } from 'node:fs/promises';
 import { pino, type Logger } from 'pino';
 import { serveConfig, type ServeConfig } from '../config/schema.js';
 import { createServer, startAdmin, type Server, type VerbenaError } from '../index.js';
 import { readSettings } from './config-sources.js';
-import { devCertificateIn } from './dev-certificate.js';
+import { readCredentials } from './credentials.js';
 import { CliFailure, ExitCode } from './failure.js';
+import { reloadOnHangup } from './hangup.js';
 import serveHandler from './serve-handler.js';
-
-interface Credentials {
-  readonly cert: string;
-  readonly key: string;
-}
-
-async function readPem(path: string, what: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (cause) {
-    throw new CliFailure(`cannot read the ${what}`, {
-      cause,
-      hint: 'check --cert and --key, or have a development certificate made with --dev-cert DIR',
-    });
-  }
-}
-
-async function readCredentials(
-  { cert, key, devCert, host }: Pick<ServeConfig, 'cert' | 'key' | 'devCert' | 'host'>,
-  log: Logger,
-): Promise<Credentials> {
-  if (devCert !== undefined) {
-    if (cert !== undefined || key !== undefined) {
-      throw new CliFailure('--dev-cert does not go with --cert and --key', {
-        hint: 'give one or the other',
-        exitCode: ExitCode.usage,
-      });
-    }
-    const { made, ...credentials } = await devCertificateIn(devCert, host);
-    const what = made ? 'made a development certificate' : 'using the development certificate';
-    log.warn({ folder: devCert }, `${what}; clients trust it with --ca ${devCert}/ca.pem`);
-    return credentials;
-  }
-  if (cert === undefined || key === undefined) {
-    throw new CliFailure('a server needs a certificate and its key', {
-      hint: 'give --cert FILE and --key FILE, or --dev-cert DIR to have one made for trying out',
-    });
-  }
-  return { cert: await readPem(cert, 'certificate'), key: await readPem(key, 'private key') };
-}
 
 /** Resolves with the first SIGTERM or SIGINT; the next one ends the process at once. */
 function stopSignal(log: Logger): Promise<NodeJS.Signals> {
@@ -136,6 +96,7 @@ export async function serveCommand(flags: Readonly<Record<string, string>>): Pro
   const failed = deviceFailure(server);
   await openAdmin(server, { adminPort, adminHost });
   const stopped = stopSignal(log);
+  reloadOnHangup({ server, flags, started: config, log });
   const { address, port, family } = server.address();
   const where = family === 'IPv6' ? `[${address}]:${port}` : `${address}:${port}`;
   const { clients, limitedBy } = server.capacity;

@@ -23,6 +23,8 @@ export interface Setting {
   readonly min?: number;
   /** Largest value, for numbers. */
   readonly max?: number;
+  /** A running server keeps the value that it was started with. */
+  readonly needsRestart?: true;
 }
 
 /** TCP port of a server, where none is given. */
@@ -35,6 +37,7 @@ export const serveSettings = [
     key: 'device',
     kind: 'text',
     env: 'VERBENA_DEVICE',
+    needsRestart: true,
     default: 'auto',
     help: 'soft, the name of an RDMA device, or auto: the first active device, else soft',
   },
@@ -42,12 +45,14 @@ export const serveSettings = [
     key: 'softAddr',
     kind: 'text',
     env: 'VERBENA_SOFT_ADDR',
+    needsRestart: true,
     help: 'local IP address of the soft device (UDP port 4791)',
   },
   {
     key: 'host',
     kind: 'text',
     env: 'VERBENA_HOST',
+    needsRestart: true,
     default: '127.0.0.1',
     help: 'address to listen on for TLS connections',
   },
@@ -55,6 +60,7 @@ export const serveSettings = [
     key: 'port',
     kind: 'port',
     env: 'VERBENA_PORT',
+    needsRestart: true,
     default: defaultPort,
     help: 'TCP port to listen on; 0 takes a free one',
   },
@@ -230,12 +236,14 @@ export const serveSettings = [
     key: 'adminPort',
     kind: 'port',
     env: 'VERBENA_ADMIN_PORT',
+    needsRestart: true,
     help: 'TCP port of the status page and /metrics, off unless set; 0 takes a free one',
   },
   {
     key: 'adminHost',
     kind: 'text',
     env: 'VERBENA_ADMIN_HOST',
+    needsRestart: true,
     default: '127.0.0.1',
     help: 'address of the admin port; whoever reaches it sees the names of all clients',
   },

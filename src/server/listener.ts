@@ -1,6 +1,7 @@
 // Accepts TLS connections, and gives each one deadline from TCP accept to the end of its set-up.
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import {
+  createSecureContext,
   createServer as createTlsServer,
   type Server as TlsServer,
   type TLSSocket,
@@ -10,12 +11,17 @@ import { AddressRates } from '../admission/address-rates.js';
 import { VerbenaError, codeOf, messageOf } from '../errors.js';
 import { AdmissionRefusal } from './refusal.js';
 
-export interface ListenerOptions {
-  readonly tls: TlsOptions;
+/** What can change while it listens. */
+export interface ListenerLimits {
   readonly handshakeTimeoutMs: number;
   readonly maxPending: number;
   /** Connections of one address a second, and at once; 0 for no limit. */
   readonly ratePerAddress: number;
+}
+
+export interface ListenerOptions {
+  readonly tls: TlsOptions;
+  readonly limits: ListenerLimits;
   /** TLS is established. The deadline runs on until `pending.done()`. */
   readonly onSecure: (socket: TLSSocket, pending: PendingSocket) => void;
   /** A peer did not get through TLS. */
@@ -78,11 +84,26 @@ function keyOf(socket: Socket): string {
   return `${socket.remoteAddress ?? ''} ${socket.remotePort ?? 0}`;
 }
 
+/** Throws ERR_VERBENA_TLS when certificate or key are unusable. */
+function withUsablePem<T>(make: () => T): T {
+  try {
+    return make();
+  } catch (cause) {
+    throw new VerbenaError(
+      'ERR_VERBENA_TLS',
+      `the certificate or the key is not usable: ${messageOf(cause)}. ` +
+        'Give PEM files that belong together',
+      { cause },
+    );
+  }
+}
+
 export class Listener {
   /** Accepts; those that there is room for go on to TLS. */
   readonly #server: Server;
   readonly #tls: TlsServer;
   readonly #options: ListenerOptions;
+  #limits: ListenerLimits;
   readonly #pending = new Map<string, PendingSocket>();
   readonly #rates: AddressRates;
   #turnedAway = 0;
@@ -91,17 +112,9 @@ export class Listener {
   /** Throws ERR_VERBENA_TLS when certificate or key are unusable. */
   constructor(options: ListenerOptions) {
     this.#options = options;
-    this.#rates = new AddressRates(options.ratePerAddress);
-    try {
-      this.#tls = createTlsServer(options.tls);
-    } catch (cause) {
-      throw new VerbenaError(
-        'ERR_VERBENA_TLS',
-        `the certificate or the key is not usable: ${messageOf(cause)}. ` +
-          'Give PEM files that belong together',
-        { cause },
-      );
-    }
+    this.#limits = options.limits;
+    this.#rates = new AddressRates(options.limits.ratePerAddress);
+    this.#tls = withUsablePem(() => createTlsServer(options.tls));
     this.#server = createServer((raw) => this.#onConnection(raw));
     this.#tls.on('secureConnection', (socket) => this.#onSecure(socket));
     this.#tls.on('tlsClientError', (error, socket) => {
@@ -143,6 +156,20 @@ export class Listener {
     });
   }
 
+  set limits(limits: ListenerLimits) {
+    this.#limits = limits;
+    this.#rates.perSecond = limits.ratePerAddress;
+  }
+
+  /**
+   * For whoever connects from now on. The whole set of options: what is left out of it is not kept
+   * but gets Node's default. Throws ERR_VERBENA_TLS and changes nothing when it is unusable.
+   */
+  setTls(tls: TlsOptions): void {
+    withUsablePem(() => createSecureContext(tls));
+    this.#tls.setSecureContext(tls);
+  }
+
   /** Reports errors of the listening socket after `listen`. */
   onError(callback: (error: Error) => void): void {
     this.#server.on('error', callback);
@@ -161,7 +188,7 @@ export class Listener {
   }
 
   #onConnection(raw: Socket): void {
-    const { maxPending, handshakeTimeoutMs } = this.#options;
+    const { maxPending, handshakeTimeoutMs } = this.#limits;
     // An error of the raw socket is reported through its TLS socket as well.
     raw.on('error', () => undefined);
     const isFull = this.#pending.size >= maxPending;

@@ -82,7 +82,7 @@ function sameDevice(device: Device, raw: ServerOptions): DeviceOptions {
 }
 
 /** Of the options, what a thread needs that serves sessions: plain data. */
-function sessionDataOptions(options: ResolvedServerOptions): SessionDataOptions {
+export function sessionDataOptions(options: ResolvedServerOptions): SessionDataOptions {
   const { slots, slotBytes, regionBytes, maxPayloadBytes, maxRequestsPerConnection } = options;
   const { keepaliveSec, gidIndex } = options;
   const { requestTimeoutMs, rendezvousTimeoutMs, closeTimeoutMs } = options;

@@ -17,10 +17,11 @@ import { acquireDevice, type Device, type DeviceEvent, type DeviceLease } from '
 import { readSystemLimits } from '../rdma/system-limits.js';
 import type { DataPlane } from '../workers/data-plane.js';
 import { capacityOf, type Capacity } from './capacity.js';
-import { Listener, type PendingSocket } from './listener.js';
+import { Listener, type ListenerLimits, type PendingSocket } from './listener.js';
 import { LoadWatch, processLoad, type LoadSource } from './load-watch.js';
+import { planReload, type ReloadOptions, type ReloadResult } from './reload.js';
 import { resolveServerOptions, type ResolvedServerOptions, type ServerOptions } from './options.js';
-import { handlerOf, makePlane } from './plane.js';
+import { handlerOf, makePlane, sessionDataOptions } from './plane.js';
 import {
   AdmissionRefusal,
   admissionRefusalReasons,
@@ -101,6 +102,13 @@ export interface Server extends EventEmitter<ServerEvents>, AsyncDisposable {
    */
   deviceCounters(): Promise<DeviceCounters>;
   /**
+   * Changes options while the server runs: limits, thresholds, timeouts and certificates. What a
+   * session was granted stays; new values count for clients that connect from now on. Options that
+   * need another start are named and stay as they are. Throws, and changes nothing, when anything
+   * is not allowed: ERR_VERBENA_INVALID_OPTION, ERR_VERBENA_TLS, ERR_VERBENA_CLOSED.
+   */
+  reload(changes: ReloadOptions): ReloadResult;
+  /**
    * Refuses new clients, asks those connected to finish and leave, and closes those that do not
    * within `timeoutMs` (default: `drainTimeoutMs`). Resolves when no session is left. The server
    * still answers newcomers, with a refusal.
@@ -116,6 +124,19 @@ export interface Server extends EventEmitter<ServerEvents>, AsyncDisposable {
 }
 
 let serversMade = 0;
+
+function listenerLimitsOf(options: ResolvedServerOptions): ListenerLimits {
+  return {
+    handshakeTimeoutMs: options.handshakeTimeoutMs,
+    maxPending: options.maxPendingHandshakes,
+    ratePerAddress: options.connectionRatePerAddress,
+  };
+}
+
+function tlsOptionsOf(raw: ServerOptions, { handshakeTimeoutMs }: ResolvedServerOptions) {
+  const { cert, key, ca, requestCert } = raw;
+  return serverTlsOptions({ cert, key, ca, requestCert, handshakeTimeoutMs });
+}
 
 function thresholdsOf(options: ResolvedServerOptions): LoadThresholds {
   return {
@@ -142,7 +163,9 @@ function capacityFor({ attributes, pinsMemory }: Device, options: ResolvedServer
 class RunningServer extends EventEmitter<ServerEvents> implements Server {
   readonly #lease: DeviceLease;
   readonly #device: Device;
-  readonly capacity: Capacity;
+  #capacity: Capacity;
+  #raw: ServerOptions;
+  /** One object for everybody who looks something up in it; `reload` changes what it holds. */
   readonly #options: ResolvedServerOptions;
   readonly #host: SessionHost;
   readonly #plane: DataPlane;
@@ -176,8 +199,9 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
     super();
     this.#lease = lease;
     this.#device = lease.device;
+    this.#raw = raw;
     this.#options = options;
-    this.capacity = capacityFor(lease.device, options);
+    this.#capacity = capacityFor(lease.device, options);
     const port = lease.device.choosePort(options.devicePort);
     // Fails now rather than at the first client, when there is no address at all.
     this.#gid = lease.device.chooseGid(port.port, { index: options.gidIndex });
@@ -191,16 +215,8 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
     });
     this.#stopWatching = lease.device.watch((event) => this.#onDeviceEvent(event));
     this.#listener = new Listener({
-      tls: serverTlsOptions({
-        cert: raw.cert,
-        key: raw.key,
-        ca: raw.ca,
-        requestCert: raw.requestCert,
-        handshakeTimeoutMs: options.handshakeTimeoutMs,
-      }),
-      handshakeTimeoutMs: options.handshakeTimeoutMs,
-      maxPending: options.maxPendingHandshakes,
-      ratePerAddress: options.connectionRatePerAddress,
+      tls: tlsOptionsOf(raw, options),
+      limits: listenerLimitsOf(options),
       onSecure: (socket, pending) => this.#onSecure(socket, pending),
       onRefused: (cause) => {
         const message = `a peer did not get through TLS: ${messageOf(cause)}`;
@@ -226,6 +242,10 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
     return this.#state;
   }
 
+  get capacity(): Capacity {
+    return this.#capacity;
+  }
+
   address(): AddressInfo {
     return this.#listener.address();
   }
@@ -246,7 +266,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
         reason: this.#gid.reason,
       },
       state: this.#state,
-      capacity: this.capacity,
+      capacity: this.#capacity,
       sessions: [...this.#sessions].map((session) => ({
         id: session.id,
         name: session.name,
@@ -312,6 +332,28 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
     await Promise.all(sessions.map((session) => session.close()));
     await isEmpty;
     this.#onCleanedUp(await this.#plane.renewWorker(worker));
+  }
+
+  reload(changes: ReloadOptions): ReloadResult {
+    if (!this.#isOpen) {
+      throw new VerbenaError('ERR_VERBENA_CLOSED', 'the server is about to stop, or has stopped');
+    }
+    const { raw, options, hasNewPem, result } = planReload(this.#raw, this.#options, changes);
+    const capacity = capacityFor(this.#device, options);
+    // Nothing throws after this, and nothing is changed before.
+    if (hasNewPem) this.#listener.setTls(tlsOptionsOf(raw, options));
+    this.#raw = raw;
+    this.#capacity = capacity;
+    Object.assign(this.#options, options);
+    this.#listener.limits = listenerLimitsOf(options);
+    this.#load.thresholds = thresholdsOf(options);
+    this.#plane.queue.queueSize = options.queueSize;
+    this.#plane.setOptions(sessionDataOptions(options));
+    const { slots, line } = this.#host;
+    slots.capacity = capacity.clients;
+    line.resize(options.connectionQueueSize, options.connectionQueueTimeoutMs);
+    line.serve();
+    return result;
   }
 
   async drain(timeoutMs = this.#options.drainTimeoutMs): Promise<void> {
@@ -391,7 +433,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
   }
 
   #makeHost(port: PortChoice, psns: PsnSet): SessionHost {
-    const slots = new SlotMap<ServerSession>(this.capacity.clients);
+    const slots = new SlotMap<ServerSession>(this.#capacity.clients);
     const { connectionQueueSize: size, connectionQueueTimeoutMs: timeoutMs } = this.#options;
     return {
       device: this.#device,

@@ -68,6 +68,8 @@ export class ServerSession
   readonly #onSetupOver: (isReady: boolean) => void;
   /** What the client said, which counts when it is its turn. */
   #heard: { readonly hello: Hello; readonly raw: Buffer } | undefined;
+  /** As the client is told in the welcome; the server's own may change. */
+  #timing = { keepaliveSec: 0, closeTimeoutMs: 0 };
   #isSetupOver = false;
   #connectedAtMs = 0;
   #agreement: Agreement | undefined;
@@ -250,6 +252,8 @@ export class ServerSession
     const proofKey = exportProofKey(this.#socket);
     const { name } = hello;
     const { remoteAddress, certificate } = this;
+    const { keepaliveSec, closeTimeoutMs } = this.#host.options;
+    this.#timing = { keepaliveSec, closeTimeoutMs };
     const place = this.#host.place(this, { name, remoteAddress, certificate });
     this.#agreement = { id, name, localPsn, remotePsn: hello.endpoint.psn, ...place };
     void place.data.open({ id, localPsn, hello, helloRaw, proofKey }).then(
@@ -290,9 +294,8 @@ export class ServerSession
 
   onProven(region: Ready['region']): void {
     if (this.#isSetupOver) return;
-    const { options } = this.#host;
     this.#setupIsOver(true);
-    this.#control = new ControlSession(this.#channel, this, options);
+    this.#control = new ControlSession(this.#channel, this, this.#timing);
     void this.#control.ended.then(async (reason) => {
       this.#host.onSessionEnded(this, reason, await this.#release(reason));
     });

@@ -12,14 +12,23 @@ function nextGeneration(generation: number): number {
 }
 
 export class SlotMap<T> {
-  readonly capacity: number;
+  #capacity: number;
   readonly #values: (T | undefined)[] = [];
   readonly #generations: number[] = [];
   readonly #free: number[] = [];
   #size = 0;
 
   constructor(capacity: number) {
-    this.capacity = Math.min(capacity, MAX_SLOTS);
+    this.#capacity = Math.min(capacity, MAX_SLOTS);
+  }
+
+  get capacity(): number {
+    return this.#capacity;
+  }
+
+  /** With fewer, those that are taken stay. */
+  set capacity(value: number) {
+    this.#capacity = Math.min(value, MAX_SLOTS);
   }
 
   get size(): number {
@@ -27,7 +36,7 @@ export class SlotMap<T> {
   }
 
   get isFull(): boolean {
-    return this.#size >= this.capacity;
+    return this.#size >= this.#capacity;
   }
 
   /** Puts a value into a free slot and returns its id, or undefined when all are taken. */

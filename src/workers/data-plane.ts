@@ -1,5 +1,6 @@
 // Where the data halves of a server's sessions live: one interface for this thread and for workers.
 import type { OwnerNode } from '../rdma/registry.js';
+import type { SessionDataOptions } from './local-session-data.js';
 import type { RemoteSessionControl } from './remote-session-data.js';
 import type { ThreadCounts, ThreadObjects } from './report.js';
 import type { SessionControl, SessionData } from './session-data.js';
@@ -37,6 +38,8 @@ export interface DataPlane {
   readonly workersSpinMs: number;
   /** Resolves when sessions can be placed; what was begun is undone when it rejects. */
   start(): Promise<void>;
+  /** Counts for sessions that are placed from now on. */
+  setOptions(options: SessionDataOptions): void;
   /** Throws ERR_VERBENA_RESOURCE_EXHAUSTED when there is no place now. */
   place(session: Session & PlacedControl, identity: SessionIdentity): Place;
   /** What happened so far, in numbers. Of workers: as of their last reports. */

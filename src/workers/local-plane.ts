@@ -2,7 +2,11 @@
 import { VerbenaError } from '../errors.js';
 import type { OwnerNode } from '../rdma/registry.js';
 import type { DataPlane, Place, PlacedControl, PlaneCounts, RequestQueue } from './data-plane.js';
-import { LocalSessionData, type SessionDataHost } from './local-session-data.js';
+import {
+  LocalSessionData,
+  type SessionDataHost,
+  type SessionDataOptions,
+} from './local-session-data.js';
 import type { ThreadObjects } from './report.js';
 import type { Session } from './session.js';
 import type { WorkerStats } from './worker-slot.js';
@@ -22,6 +26,10 @@ export class LocalPlane implements DataPlane {
 
   start(): Promise<void> {
     return Promise.resolve();
+  }
+
+  setOptions(options: SessionDataOptions): void {
+    Object.assign(this.#host.options, options);
   }
 
   place(session: Session & PlacedControl): Place {

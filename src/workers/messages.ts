@@ -57,6 +57,8 @@ export type WorkerCall =
 
 export type ToWorker =
   | { readonly type: 'call'; readonly number: number; readonly call: WorkerCall }
+  /** For sessions that are opened from now on. */
+  | { readonly type: 'options'; readonly options: SessionDataOptions }
   | { readonly type: 'giveUp'; readonly id: number; readonly reason: PackedError };
 
 /** What a session did so far. */

@@ -2,6 +2,7 @@
 import type { OwnerNode } from '../rdma/registry.js';
 import type { DataPlane, Place, PlacedControl, PlaneCounts, RequestQueue } from './data-plane.js';
 import type { LocalPlane } from './local-plane.js';
+import type { SessionDataOptions } from './local-session-data.js';
 import { addNumbers, type ThreadObjects } from './report.js';
 import type { Session, SessionIdentity } from './session.js';
 import type { WorkerPool } from './worker-pool.js';
@@ -29,6 +30,10 @@ export class WorkerPlane implements DataPlane {
 
   start(): Promise<void> {
     return this.#pool.start();
+  }
+
+  setOptions(options: SessionDataOptions): void {
+    this.#pool.setOptions(options);
   }
 
   place(session: Session & PlacedControl, identity: SessionIdentity): Place {

@@ -3,6 +3,7 @@ import { within } from '../connection/within.js';
 import { VerbenaError } from '../errors.js';
 import type { Place, PlacedControl, RequestQueue } from './data-plane.js';
 import { RETRY_AFTER_MS } from './device-refusal.js';
+import type { SessionDataOptions } from './local-session-data.js';
 import type { WorkerOrders } from './messages.js';
 import { newPlacement, type Placement, type PlacementStrategy } from './placement.js';
 import { addNumbers, noCounts, type ThreadCounts, type ThreadObjects } from './report.js';
@@ -62,6 +63,10 @@ export class WorkerPool implements RequestQueue {
     }
     this.#looking = setInterval(() => this.#look(), LOOK_INTERVAL_MS);
     this.#looking.unref();
+  }
+
+  setOptions(options: SessionDataOptions): void {
+    for (const slot of this.#slots) slot.setOptions(options);
   }
 
   /** Takes a session; throws ERR_VERBENA_RESOURCE_EXHAUSTED when no worker does. */

@@ -3,6 +3,7 @@
 import type { EventLoopUtilization } from 'node:perf_hooks';
 import { within } from '../connection/within.js';
 import { VerbenaError } from '../errors.js';
+import type { SessionDataOptions } from './local-session-data.js';
 import {
   LIVE_WORDS,
   LiveWord,
@@ -64,6 +65,7 @@ const noUtilization: EventLoopUtilization = { idle: 0, active: 0, utilization: 0
 
 export class WorkerSlot implements LinkListener {
   readonly #options: WorkerSlotOptions;
+  #sessionOptions: SessionDataOptions;
   readonly #sessions = new Set<RemoteSessionData>();
   /** Of the thread that is there now; what one before it still writes is not read. */
   #live: Int32Array;
@@ -86,6 +88,7 @@ export class WorkerSlot implements LinkListener {
 
   constructor(options: WorkerSlotOptions) {
     this.#options = options;
+    this.#sessionOptions = options.orders.options;
     this.#live = this.#newLive();
   }
 
@@ -220,6 +223,12 @@ export class WorkerSlot implements LinkListener {
     await link.kill(new VerbenaError('ERR_VERBENA_WORKER_LOST', message));
   }
 
+  /** Counts for sessions that are opened from now on, by this thread and those after it. */
+  setOptions(options: SessionDataOptions): void {
+    this.#sessionOptions = options;
+    this.#link?.send({ type: 'options', options });
+  }
+
   /** A worker that is lost from now on is not replaced. */
   retire(): void {
     this.#isReplaceable = false;
@@ -287,7 +296,11 @@ export class WorkerSlot implements LinkListener {
 
   #begin(): void {
     this.#state = 'starting';
-    const orders = { ...this.#options.orders, live: this.#live.buffer as SharedArrayBuffer };
+    const orders = {
+      ...this.#options.orders,
+      options: this.#sessionOptions,
+      live: this.#live.buffer as SharedArrayBuffer,
+    };
     this.#link = new WorkerLink(orders, this.#options.heapMb, this);
   }
 

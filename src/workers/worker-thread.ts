@@ -68,6 +68,10 @@ class ServingThread {
       this.#sessions.get(message.id)?.data.giveUp(unpackVerbenaError(message.reason));
       return;
     }
+    if (message.type === 'options') {
+      Object.assign(this.#host.options, message.options);
+      return;
+    }
     const { number, call } = message;
     this.#answer(call).then(
       (value) => tell({ type: 'answer', number, value }),

@@ -1,5 +1,5 @@
 // `verbena serve`, `ping` and `demo` on a device, as their users meet them.
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -55,6 +55,37 @@ describe('serve', () => {
     const { code, stdout } = await client.ended;
     expect(code).toBe(1);
     expect(stdout).toMatch(/stopped: .+\n[\s\S]*0% lost/);
+  });
+});
+
+describe('serve on SIGHUP', () => {
+  const file = (): string => join(folder, 'verbena.json');
+  const write = (settings: object): Promise<void> => writeFile(file(), JSON.stringify(settings));
+  const serveFile = (): string[] => [...serve().slice(0, -2), '--config', file()];
+
+  it('reads its settings again, changes what can change, and names the rest', async () => {
+    await write({ maxConnections: 5, port: 0 });
+    await using server = verbena(serveFile());
+    await listening(server);
+    await write({ maxConnections: 7, port: 1, logLevel: 'warn' });
+    server.child.kill('SIGHUP');
+    await server.waitFor(/"needsRestart":\["port"\]/, 'stderr');
+    expect(server.stderr).not.toContain('"clients":7');
+    await write({ maxConnections: 8, port: 0, logLevel: 'info' });
+    server.child.kill('SIGHUP');
+    await server.waitFor(/"changed":\["maxConnections","logLevel"\],"clients":8/, 'stderr');
+  });
+
+  it('goes on as it was when there is a mistake, and says which', async () => {
+    await write({ maxConnections: 5, port: 0 });
+    await using server = verbena(serveFile());
+    await listening(server);
+    await write({ maxConnections: 0, port: 0 });
+    server.child.kill('SIGHUP');
+    await server.waitFor(/maxConnections in .* is 0.*settings stay as they were/, 'stderr');
+    await write({ maxConnections: 6, port: 0 });
+    server.child.kill('SIGHUP');
+    await server.waitFor(/"changed":\["maxConnections"\],"clients":6/, 'stderr');
   });
 });
 

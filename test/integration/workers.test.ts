@@ -413,6 +413,27 @@ describe('drain', () => {
   });
 });
 
+describe('reload()', () => {
+  it('counts for sessions opened from then on, in every worker and its successor', async () => {
+    const server = await startWorkers({ maxPayloadBytes: 5000 });
+    const before = await connectTo(server);
+    expect(server.reload({ maxPayloadBytes: 1000, workers: 1 })).toEqual({
+      changed: ['maxPayloadBytes'],
+      needsRestart: ['workers'],
+    });
+    const after = [await connectTo(server), await connectTo(server)];
+    expect(after.map(({ maxPayloadBytes }) => maxPayloadBytes)).toEqual([1000, 1000]);
+    expect(before.maxPayloadBytes).toBe(5000);
+    await Promise.all([before, ...after].map((connection) => connection.close()));
+    await Promise.all([0, 1].map((worker) => server.drainWorker(worker)));
+    const later = await connectTo(server);
+    expect(later.maxPayloadBytes).toBe(1000);
+    await later.close();
+    await server.close();
+    expectNothingLeftAnywhere();
+  });
+});
+
 describe('close()', () => {
   it('ends a worker that is stuck in a handler', async () => {
     const options = { closeTimeoutMs: 300 * timeScale };
