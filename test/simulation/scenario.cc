@@ -10,6 +10,7 @@ namespace verbena::test {
 namespace {
 
 constexpr uint32_t kMostBytes = 6000;
+constexpr uint32_t kMostUnreliableBytes = 3000;
 
 template <class Value>
 Value one_of(SeededRandom& random, std::initializer_list<Value> values) {
@@ -38,6 +39,9 @@ Scenario::Scenario(uint64_t seed) : seed(seed) {
   if (harsh && random.chance(0.7)) plan_harsh_faults(random);
   for (auto count = between<uint32_t>(random, 1, 3); count > 0; --count) {
     connections.push_back(plan_connection(random));
+  }
+  for (uint32_t count = random.below(3); count > 0; --count) {
+    unreliable.push_back(plan_unreliable(random));
   }
   shared_depth = between<uint32_t>(random, 1, 16);
   if (harsh && random.chance(0.8)) plan_incidents(random);
@@ -81,6 +85,30 @@ void Scenario::plan_incidents(SeededRandom& random) {
                          Incident::kRevokeRemote, Incident::kPause, Incident::kStarve,
                          Incident::kTrespass, Incident::kReconnect})});
   }
+}
+
+UnreliablePlan Scenario::plan_unreliable(SeededRandom& random) const {
+  UnreliablePlan plan{};
+  PairOptions& options = plan.options;
+  options.type = random.chance(0.5) ? IBV_QPT_UC : IBV_QPT_UD;
+  options.mtu = between<ibv_mtu>(random, 1, 5);
+  options.depth = between<uint32_t>(random, 1, 20);
+  options.cq_depth = 2 * options.depth;
+  options.psn_a = starting_psn(random);
+  options.psn_b = starting_psn(random);
+  options.signal_all = random.chance(0.3);
+  uint32_t ends = 2;
+  plan.most_bytes = std::min(4 * wire::mtu_bytes(options.mtu), kMostUnreliableBytes);
+  if (options.type == IBV_QPT_UD) {
+    ends = between<uint32_t>(random, 2, 4);
+    plan.most_bytes = 1000;
+  }
+  for (uint32_t i = 0; i < ends; ++i) plan.hosts.push_back((i + random.below(2)) % hosts);
+  plan.operations = between<uint32_t>(random, 5, 30);
+  plan.may_overflow = harsh && memory_fault > 0;
+  if (harsh && random.chance(0.3)) plan.error_at = between<uint32_t>(random, 1, 20);
+  if (harsh && random.chance(0.3)) plan.destroy_at = between<uint32_t>(random, 1, 20);
+  return plan;
 }
 
 ConnectionPlan Scenario::plan_connection(SeededRandom& random) const {

@@ -50,6 +50,19 @@ struct ConnectionPlan {
   bool may_overflow;    // for that, or since what is flushed finds no memory
 };
 
+// Ends of unreliable connections (two) or datagrams, one on each of `hosts`.
+struct UnreliablePlan {
+  PairOptions options;
+  std::vector<uint32_t> hosts;
+  uint32_t operations;  // of each end
+  uint32_t most_bytes;  // of a message
+  bool may_overflow;    // since what is flushed finds no memory
+  uint32_t error_at;    // tick when the first end goes to error; 0: never
+  uint32_t destroy_at;  // tick when it is destroyed
+
+  uint32_t ends() const { return static_cast<uint32_t>(hosts.size()); }
+};
+
 struct Scenario {
   explicit Scenario(uint64_t seed);
 
@@ -63,13 +76,20 @@ struct Scenario {
   double memory_fault;  // an allocation of a device fails
   TimeNs heals_at;      // no more faults from then on
   std::vector<ConnectionPlan> connections;
+  std::vector<UnreliablePlan> unreliable;
   uint32_t shared_depth;
   std::vector<PlannedIncident> incidents;
+
+  // Frames arrive in order, and once each at most.
+  bool orderly() const {
+    return faults.duplicate == 0 && faults.reorder == 0 && link_faults.replay == 0;
+  }
 
  private:
   void plan_faults(SeededRandom& random);
   void plan_harsh_faults(SeededRandom& random);
   void plan_incidents(SeededRandom& random);
+  UnreliablePlan plan_unreliable(SeededRandom& random) const;
   ConnectionPlan plan_connection(SeededRandom& random) const;
 };
 

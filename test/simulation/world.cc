@@ -45,6 +45,32 @@ World::World(uint64_t seed)
     current_.push_back(0);
     connect(i);
   }
+  for (const UnreliablePlan& plan : scenario_.unreliable) connect_unreliable(plan);
+}
+
+void World::connect_unreliable(const UnreliablePlan& plan) {
+  constexpr uint32_t kFirstPd = 1000;
+  auto& ends = unreliable_.emplace_back();
+  std::vector<UnreliableEnd*> all;
+  for (const uint32_t host : plan.hosts) {
+    const uint32_t pd = kFirstPd + random_.below(1000);
+    ends.push_back(std::make_unique<UnreliableEnd>(*hosts_[host], plan, scenario_.orderly(), pd,
+                                                   random_.next()));
+    all.push_back(ends.back().get());
+  }
+  for (const auto& end : ends) end->join(all);
+}
+
+void World::play_unreliable(uint32_t tick) {
+  for (size_t i = 0; i < unreliable_.size(); ++i) {
+    const UnreliablePlan& plan = scenario_.unreliable[i];
+    if (plan.error_at == tick && tick > 0) unreliable_[i].front()->to_error();
+    if (plan.destroy_at == tick && tick > 0) unreliable_[i].front()->destroy();
+    for (const auto& end : unreliable_[i]) {
+      end->post();
+      if (random_.chance(0.5)) end->collect();
+    }
+  }
 }
 
 // Enough for all messages of all lives of the connections that take from it.
@@ -91,6 +117,7 @@ Outcome World::run() {
   for (uint32_t at = 0; !(healed && watch_until == engine::kNever && settled()); ++at) {
     hold(at < kMostTicks, "not done after a long time");
     play_incidents(at);
+    play_unreliable(at);
     tick(healed);
     advance(random_.below(static_cast<uint32_t>(longest)));
     if (!healed && (now_ >= scenario_.heals_at || settled())) {
@@ -129,6 +156,9 @@ void World::advance(TimeNs limit) {
     }
     for (const auto& shared : shared_) {
       if (shared != nullptr) shared->check_state();
+    }
+    for (const auto& ends : unreliable_) {
+      for (const auto& end : ends) end->check_state();
     }
   }
   now_ = until;
@@ -185,6 +215,9 @@ void World::play(const PlannedIncident& incident) {
 
 // Each connection has done its work, or lost an end.
 bool World::settled() const {
+  for (const auto& ends : unreliable_) {
+    if (!std::ranges::all_of(ends, [](const auto& end) { return end->done(); })) return false;
+  }
   return std::ranges::all_of(current_, [this](size_t index) {
     const auto& ends = connections_[index].ends;
     const bool done = ends[0]->done() && ends[1]->done();
@@ -233,27 +266,39 @@ void World::check_progress() {
   }
 }
 
+// What is unreliable for the network's sake alone is not so on one that is whole.
+void World::speak_at_last() {
+  for (const auto& ends : unreliable_) {
+    for (const auto& end : ends) {
+      for (const auto& each : ends) {
+        each->collect();
+        each->listen_at_last();
+      }
+      end->speak_at_last();
+      advance(kSecond);
+      for (const auto& each : ends) each->collect();
+      end->check_heard_at_last();
+    }
+  }
+}
+
 // What is in flight settles, everything is flushed and destroyed, and nothing is left.
 void World::finish() {
+  advance(std::max(kSecond, scenario_.heals_at - now_));
+  speak_at_last();
+  for_each_end([](auto& end) { end.to_error(); });
   advance(kSecond);
-  for (const auto& each : connections_) {
-    for (const auto& end : each.ends) end->to_error();
+  for (const Connection& each : connections_) {
+    for (const auto& end : each.ends) end->resume();
   }
-  advance(kSecond);
-  for (const auto& each : connections_) {
-    for (const auto& end : each.ends) {
-      end->resume();
-      end->collect();
-    }
-    for (const auto& end : each.ends) end->check_end();
-  }
+  for_each_end([](auto& end) { end.collect(); });
+  for_each_end([](auto& end) { end.check_end(); });
   for (const auto& shared : shared_) {
     if (shared != nullptr) shared->check_end();
   }
-  for (const auto& each : connections_) {
-    for (const auto& end : each.ends) end->destroy();
-  }
+  for_each_end([](auto& end) { end.destroy(); });
   connections_.clear();
+  unreliable_.clear();
   shared_.clear();
   for (const auto& host : hosts_) {
     hold(host->engine().holdings() == engine::Holdings{}, "something is left in an engine");

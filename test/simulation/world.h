@@ -8,6 +8,7 @@
 #include "link.h"
 #include "memory_faults.h"
 #include "scenario.h"
+#include "unreliable_end.h"
 
 namespace verbena::test {
 
@@ -32,6 +33,8 @@ class World {
     size_t completed_at_heal[2] = {};
   };
 
+  void connect_unreliable(const UnreliablePlan& plan);
+  void play_unreliable(uint32_t tick);
   void share_receives(uint32_t host);
   SharedReceives* shared_of(const ConnectionPlan& plan, uint32_t side);
   void connect(uint32_t plan);
@@ -42,7 +45,17 @@ class World {
   bool settled() const;
   void heal();
   void check_progress();
+  void speak_at_last();
   void finish();
+  template <class Visit>
+  void for_each_end(Visit&& visit) {
+    for (const Connection& each : connections_) {
+      for (const auto& end : each.ends) visit(*end);
+    }
+    for (const auto& ends : unreliable_) {
+      for (const auto& end : ends) visit(*end);
+    }
+  }
   TimeNs retry_period() const;
 
   const Scenario scenario_;
@@ -52,7 +65,8 @@ class World {
   std::vector<std::unique_ptr<Host>> hosts_;
   Link link_;
   MemoryFaults memory_faults_;
-  std::vector<std::unique_ptr<SharedReceives>> shared_;  // by host
+  std::vector<std::unique_ptr<SharedReceives>> shared_;                  // by host
+  std::vector<std::vector<std::unique_ptr<UnreliableEnd>>> unreliable_;  // by plan
   std::vector<Connection> connections_;  // those of later lives behind those of earlier ones
   std::vector<size_t> current_;          // by plan
   TimeNs now_ = 0;

@@ -26,7 +26,7 @@ class Host : public engine::EventSink, private engine::PacketSink {
       : network_(network),
         address_(address),
         random_(seed),
-        engine_({window_bytes}, random_, *this, counters) {}
+        engine_({window_bytes, address}, random_, *this, counters) {}
 
   Engine& engine() { return engine_; }
   const Address& address() const { return address_; }
