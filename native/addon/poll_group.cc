@@ -143,11 +143,15 @@ bool PollGroup::loop_is_ready() {
 }
 
 uint32_t PollGroup::spin() {
-  if (options_.spin_us == 0 || !poller_.has_hot() || !governor_.should_spin()) return 0;
-  ++stats_.spins;
+  if (options_.spin_us == 0 || !poller_.has_hot()) return 0;
   const uint64_t start = util::monotonic_ns();
-  const uint32_t count = spin_until(start + uint64_t{options_.spin_us} * 1000);
-  stats_.spin_ns += util::monotonic_ns() - start;
+  if (!governor_.should_spin(start)) return 0;
+  ++stats_.spins;
+  const uint64_t deadline = start + uint64_t{options_.spin_us} * 1000;
+  const uint32_t count = spin_until(deadline);
+  const uint64_t end = util::monotonic_ns();
+  governor_.record_end(deadline, end);
+  stats_.spin_ns += end - start;
   return count;
 }
 
