@@ -1,5 +1,6 @@
 // Two sets of results side by side: what changed, and whether that is more than noise.
 import { z } from 'zod';
+import { plural } from './plan.js';
 
 /** A fault of a file that is no set of results. */
 export class ComparisonProblem extends Error {}
@@ -102,11 +103,12 @@ function loadOf({ workload, clients, threads, load }: ComparedRun): string {
   const size = bytes.min === bytes.max ? String(bytes.min) : `${bytes.min}..${bytes.max}`;
   const pace = rate === null ? 'closed loop' : `${rate}/s`;
   return (
-    `${workload} of ${size} bytes, ${pace}, ${clients} clients, ${threads} threads × ` +
-    `${connections} connections × depth ${depth}` +
+    `${workload} of ${size} bytes, ${pace}, ${plural(clients, 'client')}, ` +
+    `${plural(threads, 'thread')} × ${plural(connections, 'connection')} × depth ${depth}` +
     (clientInstancesPerPool === null
       ? ''
-      : `, pools of ${clientInstancesPerPool} instances shared by ${threadsPerPool ?? 0}`)
+      : `, pools of ${plural(clientInstancesPerPool, 'instance')} shared by ` +
+        plural(threadsPerPool ?? 0, 'thread'))
   );
 }
 
