@@ -2,10 +2,11 @@
 // client in a process each, runs interleaved, medians.
 //
 //   npm run --silent bench:peers -- [--json] [--quick] [--runs 5] [--seconds 2]
-//                                   [--peers net,tls] [--cases echo-64-16x16]
+//                                   [--peers net,tls] [--cases echo-64-16x16] [--guard]
 //
 // Build first with `npm run build`. The peers' packages are installed under bench/peers when they are
-// missing. stdout has the result, the steps go to stderr.
+// missing. With --guard it fails when a ratio to net is below half of what peers/recorded.json has,
+// which is what a busy machine of two cores gives. stdout has the result, the steps go to stderr.
 import { execFileSync, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
@@ -42,6 +43,7 @@ const { values } = parseArgs({
     seconds: { type: 'string' },
     peers: { type: 'string' },
     cases: { type: 'string' },
+    guard: { type: 'boolean', default: false },
   },
 });
 const runs = Number(values.runs ?? (values.quick ? 3 : 5));
@@ -196,6 +198,18 @@ function print({ results, ratios, machine }) {
   );
 }
 
+function isAsFastAsRecorded({ ratios }) {
+  const recorded = JSON.parse(readFileSync(place('recorded.json'), 'utf8'));
+  const slow = Object.keys(ratios).filter(
+    (name) => ratios[name].net.requestsPerSecond < recorded[name] / 2,
+  );
+  for (const name of slow) {
+    const { requestsPerSecond } = ratios[name].net;
+    say(`FAIL  ${name}: ${requestsPerSecond} times as fast as net; recorded is ${recorded[name]}`);
+  }
+  return slow.length === 0;
+}
+
 installPeers();
 const certificate = await makeDevCertificate();
 const running = [];
@@ -212,3 +226,4 @@ const machine = { pinned: false, stealShare };
 const report = { results, ratios: ratiosOf(results), machine };
 if (values.json) console.log(JSON.stringify(report));
 else print(report);
+if (values.guard && !isAsFastAsRecorded(report)) process.exitCode = 1;
