@@ -42,6 +42,7 @@ const needsOf = {
       dnf: 'compiler-rt',
     },
   ],
+  instructions: [...forTest, { program: 'valgrind', apt: 'valgrind', dnf: 'valgrind' }],
   browser: [
     ...forTest,
     {
