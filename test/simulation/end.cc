@@ -11,8 +11,8 @@ namespace verbena::test {
 namespace {
 
 constexpr int kLocal = IBV_ACCESS_LOCAL_WRITE;
-constexpr int kRemote =
-    kLocal | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC;
+constexpr int kRemote = kLocal | IBV_ACCESS_MW_BIND | IBV_ACCESS_REMOTE_WRITE |
+                        IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC;
 constexpr uint32_t kForbiddenBytes = 600;
 constexpr uint32_t kSlotSlack = 64;  // gaps and alignment of a slot
 
@@ -44,6 +44,9 @@ End::End(Host& host, const ConnectionPlan& plan, bool harsh, uint32_t pd, Shared
   const PairOptions& options = plan.options;
   sums_[0] = remote_.number_at(sum_.offset);
   chains_[0] = remote_.number_at(chain_.offset);
+  region_.lkey = remote_.key();
+  window_.rkey =
+      host.insist([&](Engine& engine) { return engine.memory().insert_window(pd, IBV_MW_TYPE_2); });
   qp_ = host.insist([&](Engine& engine) {
     return engine.create_qp({pd, &cq_, &cq_, options.depth, options.depth, Arena::kMaxSge,
                              Arena::kMaxSge, options.max_inline, options.signal_all, nullptr,
@@ -69,11 +72,17 @@ void End::post_sends() {
 }
 
 void End::post_operation() {
-  static constexpr std::array kOpcodes = {
-      IBV_WR_SEND,        IBV_WR_SEND_WITH_IMM,        IBV_WR_RDMA_WRITE,
-      IBV_WR_RDMA_WRITE,  IBV_WR_RDMA_WRITE_WITH_IMM,  IBV_WR_RDMA_READ,
-      IBV_WR_RDMA_READ,   IBV_WR_ATOMIC_FETCH_AND_ADD, IBV_WR_ATOMIC_CMP_AND_SWP,
-      IBV_WR_ATOMIC_WRITE};
+  static constexpr std::array kOpcodes = {IBV_WR_SEND,
+                                          IBV_WR_SEND_WITH_IMM,
+                                          IBV_WR_RDMA_WRITE,
+                                          IBV_WR_RDMA_WRITE,
+                                          IBV_WR_RDMA_WRITE_WITH_IMM,
+                                          IBV_WR_RDMA_READ,
+                                          IBV_WR_RDMA_READ,
+                                          IBV_WR_ATOMIC_FETCH_AND_ADD,
+                                          IBV_WR_ATOMIC_CMP_AND_SWP,
+                                          IBV_WR_ATOMIC_WRITE,
+                                          IBV_WR_BIND_MW};
   Operation operation{};
   operation.opcode = kOpcodes[random_.below(kOpcodes.size())];
   operation.imm = random_.next();
@@ -90,7 +99,9 @@ void End::post_operation() {
   if (random_.chance(0.1)) request.send_flags |= IBV_SEND_FENCE;
   if (random_.chance(0.1)) request.send_flags |= IBV_SEND_SOLICITED;
   sges_.clear();
-  if (operation.is_atomic()) {
+  if (operation.is_local()) {
+    choose_window(operation, request);
+  } else if (operation.is_atomic()) {
     choose_atomic(operation, request);
   } else {
     choose_data(operation, request);
@@ -98,6 +109,7 @@ void End::post_operation() {
   request.sg_list = sges_.data();
   request.num_sge = static_cast<int>(sges_.size());
   hold(post(request) == 0, "a good request was not taken");
+  if (operation.opcode == IBV_WR_BIND_MW) window_.rkey = request.bind_mw.rkey;
   // Inline data are the device's from now on.
   std::ranges::fill(inline_bytes_, std::byte{0xEE});
   if (operation.consumes()) messages_.push_back(operations_.size());
@@ -128,6 +140,19 @@ void End::choose_data(Operation& operation, ibv_send_wr& request) {
     if (!eight) request.send_flags |= IBV_SEND_INLINE;
     sges_ = {{reinterpret_cast<uint64_t>(inline_bytes_.data()), length, 0}};
   }
+}
+
+// Bound and invalidated in turn, by a new key each time.
+void End::choose_window(Operation& operation, ibv_send_wr& request) {
+  if (bound_) {
+    operation.opcode = request.opcode = IBV_WR_LOCAL_INV;
+    request.invalidate_rkey = window_.rkey;
+  } else {
+    request.bind_mw = {&window_,
+                       ibv_inc_rkey(window_.rkey),
+                       {&region_, remote_.address(0), remote_.size(), IBV_ACCESS_REMOTE_READ}};
+  }
+  bound_ = !bound_;
 }
 
 void End::choose_atomic(Operation& operation, ibv_send_wr& request) {
@@ -200,7 +225,7 @@ void End::take_send(const ibv_wc& completion) {
 }
 
 void End::succeed(Operation& operation) {
-  if (operation.is_send()) return;
+  if (operation.is_send() || operation.is_local()) return;
   if (operation.opcode == IBV_WR_ATOMIC_FETCH_AND_ADD) ++sums_done_;
   if (operation.opcode == IBV_WR_ATOMIC_CMP_AND_SWP) ++chains_done_;
   if (!operation.arrives_here()) return check_arrival(operation);
@@ -269,6 +294,9 @@ void End::check_reason(ibv_wc_status status) const {
     case IBV_WC_LOC_PROT_ERR:
       reason = local_.revoked();
       break;
+    case IBV_WC_MW_BIND_ERR:
+      reason = remote_.revoked();
+      break;
     case IBV_WC_REM_ACCESS_ERR:
       reason = peer_->remote_.revoked() || trespasses_;
       break;
@@ -295,6 +323,7 @@ void End::destroy() {
   if (shared_ != nullptr && qp_->responder.receive_taken) shared_->lose();
   host_.engine().destroy_qp(*qp_);
   qp_ = nullptr;
+  host_.engine().memory().erase_window(window_.rkey);
   // Its memory is somebody else's from now on.
   for (size_t i = completed_; i < operations_.size(); ++i) {
     if (operations_[i].arrives_here()) local_.retire(*operations_[i].slot);

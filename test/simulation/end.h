@@ -26,6 +26,8 @@ struct Operation {
   bool is_atomic() const {
     return opcode == IBV_WR_ATOMIC_FETCH_AND_ADD || opcode == IBV_WR_ATOMIC_CMP_AND_SWP;
   }
+  // Of a memory window: executed where it is posted.
+  bool is_local() const { return opcode == IBV_WR_BIND_MW || opcode == IBV_WR_LOCAL_INV; }
   bool has_imm() const {
     return opcode == IBV_WR_SEND_WITH_IMM || opcode == IBV_WR_RDMA_WRITE_WITH_IMM;
   }
@@ -87,6 +89,7 @@ class End {
   void post_trespass();
   RemoteRange forbidden_range();
   void choose_data(Operation& operation, ibv_send_wr& request);
+  void choose_window(Operation& operation, ibv_send_wr& request);
   void choose_atomic(Operation& operation, ibv_send_wr& request);
 
   void take(const ibv_wc& completion);
@@ -108,8 +111,11 @@ class End {
   SharedReceives* const shared_;
   SeededRandom random_;
   CompletionQueue cq_;
-  Arena local_;        // what it sends from and receives into
-  Arena remote_;       // what its peer works on
+  Arena local_;      // what it sends from and receives into
+  Arena remote_;     // what its peer works on
+  ibv_mw window_{};  // on remote_; its key is what it will be when all that was posted is done
+  ibv_mr region_{};  // as a request to bind names remote_
+  bool bound_ = false;
   Arena::Slot sum_;    // in remote_: FETCH_ADDs of the peer
   Arena::Slot chain_;  // in remote_: COMPARE_SWAPs of the peer, each of which expects the last
   End* peer_ = nullptr;
