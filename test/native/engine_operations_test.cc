@@ -241,6 +241,26 @@ TEST(Operations, ReadsOutstandingStayWithinTheLimitAgreed) {
   EXPECT_EQ(most, 2);
 }
 
+TEST(Operations, FewerReadsAreRememberedOnceTheLimitIsLower) {
+  Pair pair({.rd_atomic = 4});
+  Buffer local(pair.a, Pair::kPd, 64, kLocal);
+  Buffer remote(pair.b, Pair::kPd, 64, kRemote);
+  const auto read = [&](uint64_t count) {
+    for (uint64_t id = 0; id < count; ++id) {
+      pair.post_send(IBV_WR_RDMA_READ, id, {local.sge(0, 64)}, to_remote(remote));
+    }
+    pair.run();
+    EXPECT_EQ(pair.poll(pair.cq_a).size(), count);
+  };
+  read(6);
+  EXPECT_EQ(pair.qp_b->responder.served.size(), 4U);
+  ibv_qp_attr attributes{};
+  attributes.max_dest_rd_atomic = 2;
+  pair.b.engine().modify_qp(*pair.qp_b, attributes, IBV_QP_MAX_DEST_RD_ATOMIC);
+  read(1);
+  EXPECT_EQ(pair.qp_b->responder.served.size(), 2U);
+}
+
 TEST(Operations, AcknowledgesAreCoalesced) {
   Pair pair;
   Buffer local(pair.a, Pair::kPd, 64, kLocal);

@@ -66,7 +66,8 @@ void Engine::reject(QueuePair& qp, const wire::Packet& packet, uint8_t syndrome,
 
 void Engine::remember(QueuePair& qp, const ServedRequest& served) {
   auto& kept = qp.responder.served;
-  if (kept.size() >= qp.attributes.max_dest_rd_atomic) kept.erase(kept.begin());
+  // The limit may be lower than it was.
+  while (kept.size() >= qp.attributes.max_dest_rd_atomic) kept.erase(kept.begin());
   kept.push_back(served);
 }
 
