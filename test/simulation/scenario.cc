@@ -83,7 +83,7 @@ void Scenario::plan_incidents(SeededRandom& random) {
          random.below(2),
          one_of(random, {Incident::kDestroy, Incident::kError, Incident::kRevokeLocal,
                          Incident::kRevokeRemote, Incident::kPause, Incident::kStarve,
-                         Incident::kTrespass, Incident::kReconnect})});
+                         Incident::kTrespass, Incident::kStall, Incident::kReconnect})});
   }
 }
 

@@ -30,6 +30,7 @@ enum class Incident : uint8_t {
   kPause,         // it drains and goes on
   kStarve,        // its completions are not polled for a while
   kTrespass,      // it asks for what it was not given
+  kStall,         // its device gets no time for a while, and then finds that much has happened
   kReconnect,     // both ends are destroyed, and others take their place
 };
 

@@ -31,6 +31,7 @@ World::World(uint64_t seed)
       random_(seed ^ 0x3017D),
       network_(seed),
       addresses_(addresses(scenario_.hosts)),
+      stalls_(scenario_.hosts),
       link_(network_, scenario_, addresses_),
       memory_faults_(seed ^ 0x3E3047, scenario_.memory_fault) {
   for (uint32_t i = 0; i < scenario_.hosts; ++i) {
@@ -141,16 +142,14 @@ void World::advance(TimeNs limit) {
   const TimeNs until = now_ + limit;
   for (;;) {
     TimeNs next = network_.next();
-    for (const auto& host : hosts_) next = std::min(next, host->next());
+    for (size_t i = 0; i < hosts_.size(); ++i) {
+      next = std::min(next, stalled(i) ? stalls_[i].until : hosts_[i]->next());
+    }
     next = std::max(next, now_);
     if (next > until) break;
     now_ = next;
-    while (!network_.empty() && network_.next() <= now_) {
-      const Frame frame = network_.pop();
-      const auto to = std::ranges::find(addresses_, frame.to) - addresses_.begin();
-      hosts_[static_cast<size_t>(to)]->receive(now_, frame);
-    }
-    for (const auto& host : hosts_) host->run(now_);
+    while (!network_.empty() && network_.next() <= now_) arrive(network_.pop());
+    for (size_t i = 0; i < hosts_.size(); ++i) run(i);
     for (const size_t index : current_) {
       for (const auto& end : connections_[index].ends) end->check_state();
     }
@@ -162,6 +161,28 @@ void World::advance(TimeNs limit) {
     }
   }
   now_ = until;
+}
+
+// A socket holds so many frames while nobody looks.
+void World::arrive(const Frame& frame) {
+  constexpr size_t kMostWaiting = 100;
+  const auto to = static_cast<size_t>(std::ranges::find(addresses_, frame.to) - addresses_.begin());
+  if (!stalled(to)) return hosts_[to]->receive(now_, frame);
+  if (stalls_[to].waiting.size() < kMostWaiting) stalls_[to].waiting.push_back(frame);
+}
+
+void World::run(size_t host) {
+  if (stalled(host)) return;
+  for (const Frame& frame : std::exchange(stalls_[host].waiting, {})) {
+    hosts_[host]->receive(now_, frame);
+  }
+  hosts_[host]->run(now_);
+}
+
+// Until the network heals at most.
+void World::stall(uint32_t host) {
+  const TimeNs longest = kMs * (1 + random_.below(300));
+  stalls_[host].until = std::min(now_ + longest, scenario_.heals_at);
 }
 
 void World::tick(bool eager) {
@@ -206,6 +227,8 @@ void World::play(const PlannedIncident& incident) {
       return end.starve();
     case Incident::kTrespass:
       return end.trespass();
+    case Incident::kStall:
+      return stall(scenario_.connections[incident.connection].hosts[incident.side]);
     case Incident::kReconnect:
       connection.ends[0]->destroy();
       connection.ends[1]->destroy();

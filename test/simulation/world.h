@@ -42,6 +42,10 @@ class World {
   void tick(bool eager);
   void play_incidents(uint32_t tick);
   void play(const PlannedIncident& incident);
+  void stall(uint32_t host);
+  bool stalled(size_t host) const { return now_ < stalls_[host].until; }
+  void arrive(const Frame& frame);
+  void run(size_t host);
   bool settled() const;
   void heal();
   void check_progress();
@@ -63,6 +67,11 @@ class World {
   Network network_;
   std::vector<Address> addresses_;
   std::vector<std::unique_ptr<Host>> hosts_;
+  struct Stall {
+    TimeNs until = 0;
+    std::vector<Frame> waiting;  // in the socket
+  };
+  std::vector<Stall> stalls_;  // by host
   Link link_;
   MemoryFaults memory_faults_;
   std::vector<std::unique_ptr<SharedReceives>> shared_;                  // by host
