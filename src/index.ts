@@ -12,6 +12,9 @@ export { probeLimits } from './server/probe-limits.js';
 export type { ProbedLimit, ProbeOptions, ProbeResult } from './server/probe-limits.js';
 export type { Capacity, CapacityLimit } from './server/capacity.js';
 export type { Session, SessionEvents } from './server/session.js';
+export type { WorkerAffinity } from './workers/affinity.js';
+export type { PlacementStrategy } from './workers/placement.js';
+export type { WorkerState, WorkerStats } from './workers/worker-slot.js';
 export type { IncomingRequest, RequestHandler } from './connection/responder.js';
 
 export { connect } from './client/connect.js';

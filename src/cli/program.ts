@@ -40,6 +40,7 @@ function serve(setExitCode: SetExitCode): Command {
 Examples:
   verbena serve --device soft --dev-cert ./dev          a first server on this machine
   verbena serve --host 0.0.0.0 --cert c.pem --key k.pem  for others, with a certificate of your own
+  verbena serve --handler ./handler.mjs --workers auto   your own answers, in threads
   VERBENA_MAX_CONNECTIONS=50 verbena serve --config verbena.json`,
     )
     .action(async (flags: Record<string, string>) => {

@@ -1,12 +1,26 @@
 // `verbena serve`: an echo server with its configuration, certificate, log and way to stop.
+import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { pino, type Logger } from 'pino';
 import { serveConfig, type ServeConfig } from '../config/schema.js';
-import { createServer, startAdmin, type Server, type VerbenaError } from '../index.js';
+import {
+  createServer,
+  startAdmin,
+  type Server,
+  type ServerOptions,
+  type VerbenaError,
+} from '../index.js';
 import { readSettings } from './config-sources.js';
 import { readCredentials } from './credentials.js';
 import { CliFailure, ExitCode } from './failure.js';
 import { reloadOnHangup } from './hangup.js';
 import serveHandler from './serve-handler.js';
+
+/** The user's module, or the echo; a worker can have neither but by its URL. */
+function handlerOf({ handler, workers }: ServeConfig): ServerOptions['handler'] {
+  if (handler !== undefined) return pathToFileURL(resolve(handler));
+  return workers === 0 ? serveHandler : new URL('./serve-handler.js', import.meta.url);
+}
 
 /** Resolves with the first SIGTERM or SIGINT; the next one ends the process at once. */
 function stopSignal(log: Logger): Promise<NodeJS.Signals> {
@@ -47,6 +61,9 @@ function logEvents(server: Server, log: Logger): void {
     if (isOn) log.warn(reading, `shedding load: ${resource} is above its threshold`);
     else log.info(reading, `no more load is shed for ${resource}`);
   });
+  server.on('workerLost', (worker, { code, message }) =>
+    log.error({ worker, code, reason: message }, 'lost a worker; another takes its place'),
+  );
   server.on('error', (error) => log.error({ code: error.code }, error.message));
 }
 
@@ -90,7 +107,7 @@ export async function serveCommand(flags: Readonly<Record<string, string>>): Pro
     ...options,
     ...(await readCredentials({ cert, key, devCert, host: config.host }, log)),
     softAddress: softAddr,
-    handler: serveHandler,
+    handler: handlerOf(config),
   });
   logEvents(server, log);
   const failed = deviceFailure(server);
@@ -101,6 +118,8 @@ export async function serveCommand(flags: Readonly<Record<string, string>>): Pro
   const where = family === 'IPv6' ? `[${address}]:${port}` : `${address}:${port}`;
   const { clients, limitedBy } = server.capacity;
   log.info({ clients, limitedBy }, `room for ${clients} clients, limited by ${limitedBy}`);
+  const workers = server.stats().workers.length;
+  if (workers > 0) log.info({ workers }, `clients are served by ${workers} workers`);
   process.stdout.write(`verbena: listening on ${where} (device ${server.deviceName})\n`);
   const signal = await Promise.race([stopped, failed.then((error) => giveUp(server, error))]);
   log.info({ signal }, 'stopping: no new clients, work in flight may finish');

@@ -1,5 +1,7 @@
 // Merges the sources of configuration (flags, environment, file, defaults) and checks the whole.
 import { z } from 'zod';
+import type { WorkerAffinity } from '../workers/affinity.js';
+import { placementStrategies, type PlacementStrategy } from '../workers/placement.js';
 import { flagOf, logLevels, serveSettings, type Setting } from './settings.js';
 
 export interface ServeConfig {
@@ -28,6 +30,13 @@ export interface ServeConfig {
   readonly requestTimeoutMs: number;
   readonly keepaliveSec: number;
   readonly drainTimeoutMs: number;
+  readonly handler?: string | undefined;
+  readonly workers: number | 'auto';
+  readonly workerStrategy: PlacementStrategy;
+  readonly workerAffinity: WorkerAffinity;
+  readonly workerChannelSize: number;
+  readonly senderChannelSize: number;
+  readonly workerHeapMb?: number | undefined;
   readonly adminPort?: number | undefined;
   readonly adminHost: string;
   readonly logLevel: (typeof logLevels)[number];
@@ -59,6 +68,19 @@ const numberText = z
   .regex(/^-?\d+$/)
   .transform(Number);
 
+/** `2,3,6-9` names six processors. */
+const processorList = z
+  .string()
+  .trim()
+  .regex(/^\d{1,4}(-\d{1,4})?(,\d{1,4}(-\d{1,4})?)*$/)
+  .transform((text) => text.split(',').flatMap(rangeOf))
+  .refine((processors) => processors.length > 0);
+
+function rangeOf(text: string): number[] {
+  const [first = 0, last = first] = text.split('-').map(Number);
+  return Array.from({ length: Math.max(0, last - first + 1) }, (_, at) => first + at);
+}
+
 function schemaOf(setting: Setting): z.ZodType {
   const integer = z.union([z.number(), numberText]).pipe(
     z
@@ -73,6 +95,12 @@ function schemaOf(setting: Setting): z.ZodType {
       return z.string().min(1);
     case 'logLevel':
       return z.enum(logLevels);
+    case 'strategy':
+      return z.enum(placementStrategies);
+    case 'affinity':
+      return z.union([z.enum(['off', 'auto']), processorList]);
+    case 'workers':
+      return z.union([z.literal('auto'), integer]);
     case 'port':
     case 'count':
     case 'bytes':
@@ -90,6 +118,12 @@ function allowed(setting: Setting): string {
       return 'a text that is not empty';
     case 'logLevel':
       return `one of ${logLevels.join(', ')}`;
+    case 'strategy':
+      return `one of ${placementStrategies.join(', ')}`;
+    case 'affinity':
+      return 'off, auto or a list of processors such as 2,3,6-9';
+    case 'workers':
+      return `auto or a whole number from ${setting.min ?? 0} to ${setting.max ?? 0}`;
     case 'port':
     case 'count':
     case 'bytes':

@@ -1,4 +1,5 @@
 // The settings of `verbena serve`: one table that names each one's key, flag, variable and default.
+import { placementStrategies } from '../workers/placement.js';
 
 /** What a value may be; `schema.ts` turns each kind into a check. */
 export type SettingKind =
@@ -10,6 +11,9 @@ export type SettingKind =
   | 'percent'
   | 'seconds'
   | 'milliseconds'
+  | 'workers'
+  | 'strategy'
+  | 'affinity'
   | 'logLevel';
 
 export interface Setting {
@@ -231,6 +235,61 @@ export const serveSettings = [
     min: 1,
     max: 2 ** 31 - 1,
     help: 'how long clients may finish their work after SIGTERM',
+  },
+  {
+    key: 'handler',
+    kind: 'path',
+    env: 'VERBENA_HANDLER',
+    help: 'module whose default export answers requests; unless set they are echoed',
+  },
+  {
+    key: 'workers',
+    kind: 'workers',
+    env: 'VERBENA_WORKERS',
+    default: 0,
+    min: 0,
+    max: 256,
+    help: 'threads that serve the clients; 0: the main thread does; auto: processors less two',
+  },
+  {
+    key: 'workerStrategy',
+    kind: 'strategy',
+    env: 'VERBENA_WORKER_STRATEGY',
+    default: 'round-robin',
+    help: `how a client finds its worker: ${placementStrategies.join(', ')}`,
+  },
+  {
+    key: 'workerAffinity',
+    kind: 'affinity',
+    env: 'VERBENA_WORKER_AFFINITY',
+    default: 'off',
+    help: 'processors that workers are bound to: off, auto, or one for each, such as 2,3,6-9',
+  },
+  {
+    key: 'workerChannelSize',
+    kind: 'count',
+    env: 'VERBENA_WORKER_CHANNEL_SIZE',
+    default: 256,
+    min: 1,
+    max: 1_000_000,
+    help: 'requests that a worker has taken and not answered; the next comes back later',
+  },
+  {
+    key: 'senderChannelSize',
+    kind: 'count',
+    env: 'VERBENA_SENDER_CHANNEL_SIZE',
+    default: 512,
+    min: 1,
+    max: 1_000_000,
+    help: 'answers of a worker that wait to be sent; beyond, requests come back later',
+  },
+  {
+    key: 'workerHeapMb',
+    kind: 'count',
+    env: 'VERBENA_WORKER_HEAP_MB',
+    min: 16,
+    max: 2 ** 20,
+    help: 'memory of a worker for JavaScript objects, in MiB; unset, what Node gives a thread',
   },
   {
     key: 'adminPort',

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { testDevice } from '../helpers/environment.js';
-import { expectOneLine, type TestProcess, verbena } from '../helpers/process.js';
+import { expectOneLine, repository, type TestProcess, verbena } from '../helpers/process.js';
 
 let folder: string;
 let dev: string;
@@ -86,6 +86,43 @@ describe('serve on SIGHUP', () => {
     await write({ maxConnections: 6, port: 0 });
     server.child.kill('SIGHUP');
     await server.waitFor(/"changed":\["maxConnections"\],"clients":6/, 'stderr');
+  });
+});
+
+describe('serve --workers', () => {
+  const handler = join(repository, 'test/helpers/worker-handler.mjs');
+
+  it('drains on SIGTERM: clients of all workers are told, and the status is 0', async () => {
+    const options = ['--workers', '2', '--handler', handler, '--worker-strategy', 'least-loaded'];
+    await using server = verbena([...serve(), ...options, '--worker-affinity', 'auto']);
+    const address = await listening(server);
+    expect(server.stderr).toContain('clients are served by 2 workers');
+    const ca = join(dev, 'ca.pem');
+    const args = ['ping', address, '--ca', ca, '--device', testDevice, '-c', '1000'];
+    await using first = verbena(args);
+    await using second = verbena(args);
+    await Promise.all([first, second].map((client) => client.waitFor(/seq=1 /)));
+    server.child.kill('SIGTERM');
+    expect((await server.ended).code).toBe(0);
+    expect(server.stderr).toMatch(/"stopped"/);
+    for (const client of [first, second]) {
+      const { code, stdout } = await client.ended;
+      expect(code).toBe(1);
+      expect(stdout).toMatch(/stopped: .+\n[\s\S]*0% lost/);
+    }
+  });
+
+  it('echoes unless told otherwise, and names the fix for a handler that fails', async () => {
+    await using server = verbena(serve(), {
+      env: { ...process.env, VERBENA_WORKERS: '1', VERBENA_WORKER_HEAP_MB: '64' },
+    });
+    const address = await listening(server);
+    const ca = join(dev, 'ca.pem');
+    const ping = ['ping', address, '--ca', ca, '--device', testDevice, '-c', '2', '-i', '0'];
+    await verbena(ping).succeeded();
+    const broken = await verbena([...serve(), '--workers', '1', '--handler', 'nowhere.mjs']).ended;
+    expect(broken.code).toBe(1);
+    expectOneLine(broken, /nowhere\.mjs does not exist.*--handler/);
   });
 });
 

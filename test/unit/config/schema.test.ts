@@ -38,6 +38,11 @@ describe('serveConfig', () => {
       requestTimeoutMs: 5000,
       keepaliveSec: 60,
       drainTimeoutMs: 10_000,
+      workers: 0,
+      workerStrategy: 'round-robin',
+      workerAffinity: 'off',
+      workerChannelSize: 256,
+      senderChannelSize: 512,
       adminHost: '127.0.0.1',
       logLevel: 'info',
     });
@@ -48,6 +53,19 @@ describe('serveConfig', () => {
     const env = { VERBENA_PORT: '2', VERBENA_HOST: 'env' };
     const config = serveConfig({ flags: { port: '3' }, env, file });
     expect(config).toMatchObject({ port: 3, host: 'env', device: 'file', keepaliveSec: 60 });
+  });
+
+  it('takes the number of workers or `auto`, and their processors as a list', () => {
+    const config = serveConfig({
+      flags: { workers: 'auto', workerAffinity: '2,4-6' },
+      env: { VERBENA_WORKER_STRATEGY: 'least-loaded' },
+    });
+    expect(config).toMatchObject({
+      workers: 'auto',
+      workerAffinity: [2, 4, 5, 6],
+      workerStrategy: 'least-loaded',
+    });
+    expect(serveConfig({ ...none, flags: { workers: '3' } }).workers).toBe(3);
   });
 
   it('accepts numbers as numbers in the file and as text elsewhere', () => {
@@ -64,6 +82,10 @@ describe('serveConfig', () => {
     ['--port', { port: '1e3' }, '0 to 65535'],
     ['--max-connections', { maxConnections: '0' }, '1 to 65536'],
     ['--log-level', { logLevel: 'loud' }, 'trace, debug, info'],
+    ['--workers', { workers: 'many' }, 'auto or a whole number from 0 to 256'],
+    ['--worker-strategy', { workerStrategy: 'any' }, 'round-robin, client-hash, least-loaded'],
+    ['--worker-affinity', { workerAffinity: '3-1' }, 'off, auto or a list'],
+    ['--worker-affinity', { workerAffinity: 'all' }, 'off, auto or a list'],
     ['--host', { host: '' }, 'not empty'],
   ])('names %s and what is allowed for %o', (flag, flags, allowed) => {
     const problem = problemOf(() => serveConfig({ flags, env: {} }));
