@@ -94,8 +94,9 @@ function routesOf(
     ],
     [
       '/status.json',
-      (response) => {
-        send(response, 200, 'application/json', `${JSON.stringify(statusOf(server))}\n`);
+      async (response) => {
+        const status = JSON.stringify(await statusOf(server));
+        send(response, 200, 'application/json', `${status}\n`);
       },
     ],
     ['/events', (response) => sendEvents(response, live)],

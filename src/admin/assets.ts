@@ -17,6 +17,7 @@ const files: readonly (readonly [path: string, type: string, file: string | URL]
   ['/charts.mjs', 'text/javascript; charset=utf-8', own('charts.mjs')],
   ['/clients.mjs', 'text/javascript; charset=utf-8', own('clients.mjs')],
   ['/format.mjs', 'text/javascript; charset=utf-8', own('format.mjs')],
+  ['/workers.mjs', 'text/javascript; charset=utf-8', own('workers.mjs')],
   ['/icon.svg', 'image/svg+xml', own('icon.svg')],
   ['/uplot.js', 'text/javascript; charset=utf-8', require.resolve('uplot/dist/uPlot.iife.min.js')],
   ['/uplot.css', 'text/css; charset=utf-8', require.resolve('uplot/dist/uPlot.min.css')],

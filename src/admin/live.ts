@@ -23,6 +23,8 @@ export interface LiveClient {
   readonly connectedAtMs: number;
   readonly qpn: number;
   readonly requestsInWork: number;
+  /** The number of its worker; null without workers. */
+  readonly worker: number | null;
   readonly requestsPerSecond: number;
   /** Mean time of the requests answered in the last second; null when there were none. */
   readonly meanMs: number | null;
@@ -50,6 +52,7 @@ export interface LiveUpdate {
   readonly objects: ServerStats['resources'];
   readonly registeredBytes: number;
   readonly uptimeSeconds: number;
+  readonly workers: ServerStats['workers'];
   readonly clientsTotal: number;
   readonly clients: readonly LiveClient[];
 }
@@ -73,11 +76,12 @@ export class Live {
   /** What each client had done at the last update; kept while somebody looks. */
   #activity = new Map<number, Activity>();
   #lastUpdateAt = performance.now();
+  #isClosed = false;
 
   constructor(server: Server) {
     this.#server = server;
     this.#history = new History(() => server.stats());
-    this.#timer = setInterval(() => this.#tick(), SAMPLE_INTERVAL_MS);
+    this.#timer = setInterval(() => void this.#tick(), SAMPLE_INTERVAL_MS);
     this.#timer.unref();
   }
 
@@ -93,10 +97,14 @@ export class Live {
 
   close(): void {
     clearInterval(this.#timer);
+    this.#isClosed = true;
     for (const page of this.#pages) page.end();
   }
 
-  #tick(): void {
+  async #tick(): Promise<void> {
+    // Nobody needs every object of the workers while nobody looks.
+    await this.#server.refresh({ objects: this.#pages.size > 0 });
+    if (this.#isClosed) return;
     const sample = this.#history.take();
     if (this.#pages.size === 0) {
       this.#activity.clear();
@@ -137,6 +145,7 @@ export class Live {
       objects: stats.resources,
       registeredBytes: stats.registeredBytes,
       uptimeSeconds: process.uptime(),
+      workers: stats.workers,
       clientsTotal: stats.connections,
       clients: shown.clients,
     };
@@ -167,6 +176,7 @@ export class Live {
         connectedAtMs,
         qpn,
         requestsInWork,
+        worker: session.worker ?? null,
         requestsPerSecond: count / seconds,
         meanMs: count === 0 ? null : timeMs / count,
         resources: session.resources(),

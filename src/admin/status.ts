@@ -16,6 +16,8 @@ export interface StatusSession {
   readonly requestsInWork: number;
   readonly requestsAnswered: number;
   readonly requestTimeMs: number;
+  /** The number of its worker; null without workers. */
+  readonly worker: number | null;
   /** Its name in `resources`. */
   readonly owner: string;
 }
@@ -48,6 +50,8 @@ export interface StatusDocument {
   readonly objects: ServerStats['resources'];
   readonly registeredBytes: number;
   readonly pool: ServerSnapshot['pool'];
+  /** Empty without workers. */
+  readonly workers: ServerStats['workers'];
   readonly sessions: readonly StatusSession[];
   /** Every native object by owner, with what was made from what. */
   readonly resources: ServerSnapshot['tree'];
@@ -66,6 +70,7 @@ function sessionOf(session: SessionSnapshot): StatusSession {
     requestsInWork,
     requestsAnswered,
     requestTimeMs,
+    worker: session.worker ?? null,
     owner,
   };
 }
@@ -77,7 +82,8 @@ export function listeningAt(server: Server): StatusDocument['listening'] {
   return { address, port };
 }
 
-export function statusOf(server: Server): StatusDocument {
+export async function statusOf(server: Server): Promise<StatusDocument> {
+  await server.refresh();
   const snapshot = server.snapshot();
   const stats = server.stats();
   const { connections, pendingHandshakes, accepted, refused, turnedAway } = stats;
@@ -110,6 +116,7 @@ export function statusOf(server: Server): StatusDocument {
     objects: stats.resources,
     registeredBytes: snapshot.registeredBytes,
     pool: snapshot.pool,
+    workers: stats.workers,
     sessions: snapshot.sessions.map(sessionOf),
     resources: snapshot.tree,
   };

@@ -390,6 +390,81 @@ const deviceMetrics: readonly NumberDefinition[] = [
   },
 ];
 
+/** A number of each worker; none where there are no workers. */
+function worker(
+  name: string,
+  type: NumberDefinition['type'],
+  help: string,
+  valueOf: (stats: ServerStats['workers'][number]) => number,
+): NumberDefinition {
+  const read = ({ stats }: Reading): Values =>
+    Object.fromEntries(stats.workers.map((each) => [String(each.index), valueOf(each)]));
+  return { name, help, type, label: 'worker', read };
+}
+
+const workerMetrics: readonly NumberDefinition[] = [
+  worker(
+    'verbena_worker_up',
+    'gauge',
+    'Whether the worker takes clients: 1, or 0 while it starts, drains or is down.',
+    ({ state }) => (state === 'ready' ? 1 : 0),
+  ),
+  worker(
+    'verbena_worker_replacements_total',
+    'counter',
+    'Times that the worker was lost and replaced.',
+    ({ replacements }) => replacements,
+  ),
+  worker(
+    'verbena_worker_sessions',
+    'gauge',
+    'Clients that the worker serves, those in their set-up included.',
+    ({ sessions }) => sessions,
+  ),
+  worker(
+    'verbena_worker_requests_in_work',
+    'gauge',
+    'Requests that the worker took and did not answer.',
+    ({ requestsInWork }) => requestsInWork,
+  ),
+  worker(
+    'verbena_worker_received_total',
+    'counter',
+    'Requests that came to the worker.',
+    ({ received }) => received,
+  ),
+  worker(
+    'verbena_worker_received_batches_total',
+    'counter',
+    'Batches of completions that the worker took.',
+    ({ receivedBatches }) => receivedBatches,
+  ),
+  worker(
+    'verbena_worker_sent_total',
+    'counter',
+    'Answers that the worker sent.',
+    ({ sent }) => sent,
+  ),
+  worker(
+    'verbena_worker_sent_batches_total',
+    'counter',
+    'SENDs of the worker; each has one or more messages.',
+    ({ sentBatches }) => sentBatches,
+  ),
+  worker(
+    'verbena_worker_rejected_total',
+    'counter',
+    'Requests that the worker refused for want of room.',
+    ({ rejected }) => rejected,
+  ),
+  worker(
+    'verbena_worker_busy_seconds_total',
+    'counter',
+    "Time that the worker's event loop was busy; its rate is the utilisation.",
+    ({ busySeconds }) => busySeconds,
+  ),
+];
+
 export const numberMetrics: readonly NumberDefinition[] = [
   ...connectionMetrics,
   ...requestMetrics,
@@ -397,6 +472,7 @@ export const numberMetrics: readonly NumberDefinition[] = [
   ...trafficMetrics,
   ...resourceMetrics,
   ...deviceMetrics,
+  ...workerMetrics,
 ];
 
 export const histogramMetrics: readonly HistogramDefinition[] = [

@@ -100,6 +100,7 @@ class ServerMetrics implements Metrics {
   }
 
   async text(): Promise<string> {
+    await this.#server.refresh({ objects: false });
     this.#reading = this.#read(await this.#server.deviceCounters());
     return `${await this.#registry.metrics()}\n${await processMetrics().metrics()}`;
   }

@@ -86,9 +86,9 @@ export interface Server extends EventEmitter<ServerEvents>, AsyncDisposable {
   /**
    * With workers, brings what `stats`, `snapshot` and sessions show of them up to date, as far as
    * they are not too busy to report; otherwise that is up to a second old, and objects are as old
-   * as the last call. Without workers there is nothing to do.
+   * as the last call that did not leave them out. Without workers there is nothing to do.
    */
-  refresh(): Promise<void>;
+  refresh(options?: { readonly objects?: boolean }): Promise<void>;
   /**
    * Ends one worker and starts it anew: no new clients for it, those connected are asked to finish
    * and leave, and those that do not within `timeoutMs` (default: `drainTimeoutMs`) are closed.
@@ -314,8 +314,8 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
     return this.#state === 'closed' ? {} : this.#device.counters(this.#host.port.port);
   }
 
-  refresh(): Promise<void> {
-    return this.#plane.refresh(true);
+  refresh({ objects = true }: { readonly objects?: boolean } = {}): Promise<void> {
+    return this.#plane.refresh(objects);
   }
 
   async drainWorker(worker: number, timeoutMs = this.#options.drainTimeoutMs): Promise<void> {

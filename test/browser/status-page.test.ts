@@ -13,6 +13,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { startAdmin, type AdminServer, type Connection, type Server } from '../../src/index.js';
 import { repository } from '../helpers/process.js';
 import { connectTo, expectNothingLeft, pattern, startServer } from '../helpers/verbena.js';
+import { startWorkers } from '../helpers/workers.js';
 
 const screenshots = resolve(repository, 'build-browser');
 const HOSTILE_NAME = '<img src=x onerror="document.title=\'broken into\'">&amp;';
@@ -137,6 +138,22 @@ describe('the status page', () => {
     await expect.poll(() => tree.textContent(), WITHIN).toMatch(expected);
     await page.getByText('checkout-9').click();
     expect(await tree.isVisible()).toBe(false);
+  });
+
+  it('shows workers where there are some', async () => {
+    expect(await page.locator('#workers').isVisible()).toBe(false);
+    const threaded = await startWorkers();
+    const status = await startAdmin(threaded);
+    const client = await connectTo(threaded, { name: 'in a worker' });
+    await page.goto(status.url);
+    const rows = page.locator('#workers tbody tr');
+    await expect.poll(() => rows.allTextContents(), WITHIN).toHaveLength(2);
+    expect(await rows.first().textContent()).toMatch(/^0ready1/);
+    expect(await rows.last().textContent()).toMatch(/^1ready0/);
+    await page.screenshot({ path: `${screenshots}/workers.png`, fullPage: true });
+    expect(complaints).toEqual([]);
+    await client.close();
+    await threaded.close();
   });
 
   it('sorts by what is clicked', async () => {

@@ -78,7 +78,8 @@ class Row {
     this.#client = client;
     const { address, rate, latency, inWork, memory, connected } = this.#cells;
     setText(this.#name, client.name === '' ? `client ${client.id}` : client.name);
-    this.#name.title = `${client.name}, queue pair ${client.qpn}`;
+    const where = client.worker === null ? '' : `, worker ${client.worker}`;
+    this.#name.title = `${client.name}, queue pair ${client.qpn}${where}`;
     setText(this.#state, client.state);
     this.#state.className = client.state;
     setText(address, client.remoteAddress);

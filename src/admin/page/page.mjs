@@ -2,12 +2,14 @@
 import { Charts } from './charts.mjs';
 import { Clients } from './clients.mjs';
 import * as format from './format.mjs';
+import { Workers } from './workers.mjs';
 
 const RETRY_MS = 10_000;
 const byId = (id) => document.getElementById(id);
 
 const charts = new Charts(byId('charts'));
-const clients = new Clients(document.querySelector('table'));
+const clients = new Clients(document.querySelector('#clients table'));
+const workers = new Workers(byId('workers'));
 let events;
 let retry;
 
@@ -100,11 +102,12 @@ function showUpdate(update) {
   showTotals(update);
   charts.add(update.sample);
   clients.show(update.clients);
+  workers.show(update.workers, update.sample.timestampMs);
   const { length } = update.clients;
   const isPart = length < update.clientsTotal;
   setText('shown', isPart ? `the ${length} busiest of ${format.count(update.clientsTotal)}` : '');
   byId('nobody').hidden = length > 0;
-  document.querySelector('table').hidden = length === 0;
+  document.querySelector('#clients table').hidden = length === 0;
 }
 
 const hostAndPort = ({ address, port }) =>
