@@ -8,7 +8,7 @@
 // Build first with `npm run build`. stdout has the result; the steps go to stderr.
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -48,18 +48,32 @@ async function serve(workers, folder) {
   }
   const [, address] = /listening on (\S+)/.exec(output);
   const ended = once(child, 'exit');
-  return { address, stop: () => (child.kill('SIGTERM'), ended) };
+  return { address, pid: child.pid, stop: () => (child.kill('SIGTERM'), ended) };
+}
+
+/** User and system time of a process so far, which other load of the machine does not change. */
+function cpuSeconds(pid) {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/.*\) /s, '').split(' ');
+  const TICKS_PER_SECOND = 100;
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
 }
 
 /** What clients do with requests of one kind; `options` are those of `verbena bench`. */
-async function load({ address }, folder, kind, options) {
+async function load({ address, pid }, folder, kind, options) {
   const args = [
     ...['bench', address, '--ca', join(folder, 'ca.pem'), '--device', device, '--json'],
     ...['--bytes', String(bytesOf[kind]), '--warm-up', '1', '--duration', seconds, ...options],
   ];
+  const before = cpuSeconds(pid);
   const { stdout } = await run(process.execPath, [cli, ...args], { maxBuffer: 2 ** 26 });
-  const { operationsPerSecond, latencyUs } = JSON.parse(stdout);
-  return { perSecond: Math.round(operationsPerSecond), p50Us: latencyUs.p50, p99Us: latencyUs.p99 };
+  const { operations, warmUp, operationsPerSecond, latencyUs } = JSON.parse(stdout);
+  const cpuUs = ((cpuSeconds(pid) - before) * 1e6) / (operations + warmUp.operations);
+  return {
+    perSecond: Math.round(operationsPerSecond),
+    cpuUs: Number(cpuUs.toPrecision(3)),
+    p50Us: Math.round(latencyUs.p50),
+    p99Us: Math.round(latencyUs.p99),
+  };
 }
 
 const closedLoop = ['--connections', clients, '--depth', '4'];
@@ -71,7 +85,8 @@ const scenarios = {
   besideLongOnes: async (server, folder) => {
     const longer = ['--duration', String(Number(seconds) + 3)];
     const heavy = load(server, folder, 'long', longer);
-    const light = await load(server, folder, 'trivial', ['--warm-up', '2', '--rate', '200']);
+    const planned = ['--warm-up', '2', '--rate', '200', '--depth', '64'];
+    const light = await load(server, folder, 'trivial', planned);
     await heavy;
     return light;
   },
@@ -104,11 +119,11 @@ function medians(rounds) {
 
 function table(results) {
   const rows = Object.keys(scenarios).flatMap((name) =>
-    results.map(({ workers, [name]: { perSecond, p50Us, p99Us } }) =>
-      [name, workers, perSecond, p50Us, p99Us].map(String),
+    results.map(({ workers, [name]: { perSecond, cpuUs, p50Us, p99Us } }) =>
+      [name, workers, perSecond, cpuUs, p50Us, p99Us].map(String),
     ),
   );
-  const heads = ['handler', 'workers', 'requests/s', 'p50 µs', 'p99 µs'];
+  const heads = ['handler', 'workers', 'requests/s', 'CPU µs each', 'p50 µs', 'p99 µs'];
   const lines = [heads, ...rows].map((row) =>
     row
       .map((cell) => cell.padEnd(15))

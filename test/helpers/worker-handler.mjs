@@ -20,8 +20,17 @@ const held = [];
 
 function describe(session) {
   const { id, name, worker, region, remoteAddress } = session;
+  const subject = session.certificate?.subject.CN;
   return Buffer.from(
-    JSON.stringify({ id, name, worker, threadId, remoteAddress, regionBytes: region.length }),
+    JSON.stringify({
+      id,
+      name,
+      worker,
+      threadId,
+      remoteAddress,
+      regionBytes: region.length,
+      subject,
+    }),
   );
 }
 

@@ -32,6 +32,8 @@ export interface WorkerAnswer {
   readonly threadId: number;
   readonly remoteAddress: string;
   readonly regionBytes: number;
+  /** Of its certificate. */
+  readonly subject?: string;
 }
 
 export function startWorkers(options: Partial<ServerOptions> = {}): Promise<Server> {

@@ -1,14 +1,11 @@
 // The set-up of a connection against peers that get it wrong: refused with a code, freed in time,
 // the others served.
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { connectWith } from '../../src/client/connect.js';
 import { MessageType } from '../../src/connection/header.js';
 import { connect, createServer, type Connection, type Server } from '../../src/index.js';
 import { testDevice, timeScale } from '../helpers/environment.js';
+import { makeClientCertificate } from '../helpers/client-certificate.js';
 import { freePort } from '../helpers/process.js';
 import { RawClient, RawEndpoint, plainHello, rawSocket } from '../helpers/raw-client.js';
 import {
@@ -59,20 +56,6 @@ const withEndpoint = (fields: object): object => ({
   ...plainHello,
   endpoint: { ...plainHello.endpoint, ...fields },
 });
-
-/** Its own authority. */
-function makeClientCertificate(name: string): { cert: string; key: string } {
-  const folder = mkdtempSync(join(tmpdir(), 'verbena-'));
-  const [cert, key] = [join(folder, 'cert.pem'), join(folder, 'key.pem')];
-  const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
-  const files = ['-out', cert, '-keyout', key];
-  execFileSync('openssl', ['req', '-x509', ...kind, ...files, '-subj', `/CN=${name}`], {
-    stdio: 'ignore',
-  });
-  const pems = { cert: readFileSync(cert, 'utf8'), key: readFileSync(key, 'utf8') };
-  rmSync(folder, { recursive: true });
-  return pems;
-}
 
 describe('a hello', () => {
   it.each([

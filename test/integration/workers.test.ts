@@ -10,6 +10,7 @@ import { MessageType } from '../../src/connection/header.js';
 import type { Connection, Server, Session, VerbenaError } from '../../src/index.js';
 import { loadAddon } from '../../src/native/load.js';
 import { newPlacement, type WorkerLoad } from '../../src/workers/placement.js';
+import { makeClientCertificate } from '../helpers/client-certificate.js';
 import { timeScale } from '../helpers/environment.js';
 import { RawClient, RawEndpoint, keepCredits } from '../helpers/raw-client.js';
 import { stallingClient } from '../helpers/stalling.js';
@@ -112,6 +113,16 @@ describe('a server with workers', () => {
       expect(session.name).toBe('a');
       expect(error).toMatchObject({ name: 'Error', message: 'this handler fails' });
       expect(error.stack).toContain('worker-handler.mjs');
+    });
+  });
+
+  it('gives handlers the certificate of their client', async () => {
+    const client = makeClientCertificate('known');
+    await withWorkers({ ca: client.cert, requestCert: true }, [], async (server) => {
+      const known = await connectTo(server, client);
+      expect((await whoServes(known)).subject).toBe('known');
+      expect(server.sessions()[0]?.certificate?.subject.CN).toBe('known');
+      await known.close();
     });
   });
 
