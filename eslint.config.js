@@ -36,7 +36,7 @@ export default tseslint.config(
     languageOptions: {
       globals: Object.fromEntries(
         [
-          ...['process', 'console', 'performance', 'Buffer', 'URL', 'AbortController'],
+          ...['process', 'console', 'performance', 'Buffer', 'URL', 'AbortController', 'fetch'],
           ...['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'setImmediate'],
         ].map((name) => [name, 'readonly']),
       ),

@@ -127,7 +127,7 @@ export const serveSettings = [
     default: 512,
     min: 1,
     max: 65_536,
-    help: 'sockets in their set-up at once; more are closed at once',
+    help: 'sockets in their set-up at once; four times as many wait, more are closed',
   },
   {
     key: 'connectionQueueSize',

@@ -25,7 +25,10 @@ export interface AdmissionOptions {
   readonly queueSize?: number | undefined;
   /** From TCP accept to the end of the set-up; then the socket is destroyed. Default 5000. */
   readonly handshakeTimeoutMs?: number | undefined;
-  /** Sockets in the set-up at once; more are closed at once. Default 512. */
+  /**
+   * Sockets in the set-up at once; four times as many wait for theirs, more are closed at once.
+   * Default 512.
+   */
   readonly maxPendingHandshakes?: number | undefined;
   /**
    * Clients that may wait for a slot when all are taken, in the order in which they came; 0 refuses

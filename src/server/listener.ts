@@ -98,13 +98,18 @@ function withUsablePem<T>(make: () => T): T {
   }
 }
 
+/** For each socket in its set-up so many may wait for theirs, with nothing but TCP. */
+const WAITING_FACTOR = 4;
+
 export class Listener {
   /** Accepts; those that there is room for go on to TLS. */
   readonly #server: Server;
   readonly #tls: TlsServer;
   readonly #options: ListenerOptions;
   #limits: ListenerLimits;
+  /** All whose set-up is not finished, and of those, who wait for it to begin, oldest first. */
   readonly #pending = new Map<string, PendingSocket>();
+  readonly #waiting = new Map<string, Socket>();
   readonly #rates: AddressRates;
   #turnedAway = 0;
   #droppedByRate = 0;
@@ -159,6 +164,7 @@ export class Listener {
   set limits(limits: ListenerLimits) {
     this.#limits = limits;
     this.#rates.perSecond = limits.ratePerAddress;
+    this.#beginNext();
   }
 
   /**
@@ -183,6 +189,7 @@ export class Listener {
   /** Accepts nothing more and drops what is in its set-up; resolves when every socket is closed. */
   async close(): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    this.#waiting.clear();
     for (const pending of [...this.#pending.values()]) pending.destroy();
     await closed;
   }
@@ -191,7 +198,7 @@ export class Listener {
     const { maxPending, handshakeTimeoutMs } = this.#limits;
     // An error of the raw socket is reported through its TLS socket as well.
     raw.on('error', () => undefined);
-    const isFull = this.#pending.size >= maxPending;
+    const isFull = this.#pending.size >= maxPending * (1 + WAITING_FACTOR);
     if (isFull) this.#turnedAway++;
     const address = raw.remoteAddress;
     if (isFull || address === undefined || raw.remotePort === undefined) {
@@ -207,9 +214,25 @@ export class Listener {
     const refusal =
       decision.verdict === 'tell' ? tooOften(address, decision.retryAfterMs) : undefined;
     const key = keyOf(raw);
-    const forget = (): void => void this.#pending.delete(key);
+    const forget = (): void => this.#forget(key);
     this.#pending.set(key, new PendingSocket(raw, handshakeTimeoutMs, refusal, forget));
-    this.#tls.emit('connection', raw);
+    this.#waiting.set(key, raw);
+    this.#beginNext();
+  }
+
+  /** TLS costs most of a set-up: those who come first are through before the rest begin. */
+  #beginNext(): void {
+    for (const [key, raw] of this.#waiting) {
+      if (this.#pending.size - this.#waiting.size >= this.#limits.maxPending) return;
+      this.#waiting.delete(key);
+      this.#tls.emit('connection', raw);
+    }
+  }
+
+  #forget(key: string): void {
+    this.#pending.delete(key);
+    this.#waiting.delete(key);
+    this.#beginNext();
   }
 
   #onSecure(socket: TLSSocket): void {

@@ -69,7 +69,7 @@ export interface ServerStats {
   readonly connectionQueue: WaitingLineStats;
   /** Sockets closed at once because their address came too often, and had been told so. */
   readonly droppedByRate: number;
-  /** Sockets closed at once because `maxPendingHandshakes` others were in their set-up. */
+  /** Sockets closed at once because too many others were in their set-up, or waited for it. */
   readonly turnedAway: number;
   /** From TCP accept to the end of a set-up that succeeded. */
   readonly handshakeDurations: Durations;

@@ -120,6 +120,24 @@ describe('a client that finds every slot taken', () => {
   });
 });
 
+describe('more clients at once than may be in their set-up', () => {
+  it('wait for their turn before TLS, and all get it', async () => {
+    server = await startServer({ maxPendingHandshakes: 1 });
+    await Promise.all(['first', 'second', 'third', 'fourth', 'fifth'].map(join));
+    expect(server.stats()).toMatchObject({ accepted: 5, turnedAway: 0 });
+  });
+
+  it('are not kept waiting by one that hangs up', async () => {
+    server = await startServer({ maxPendingHandshakes: 1, handshakeTimeoutMs: LONG_MS });
+    const { socket } = await rawSocket(server);
+    await expect.poll(() => server.stats().pendingHandshakes).toBe(1);
+    const behind = join('behind');
+    await expect.poll(() => server.stats().pendingHandshakes).toBe(2);
+    socket.destroy();
+    expect((await behind).isOpen).toBe(true);
+  });
+});
+
 describe('an address that connects more often than it may', () => {
   it('is refused in words, then without, and counted either way', async () => {
     server = await startServer({ connectionRatePerAddress: 1 });
