@@ -1,7 +1,7 @@
 // What a server does with ten times what it can serve, and with many streams at once: goodput, the
 // latency of what it takes, what it says to the rest, and whether it still answers /healthz.
 //
-//   npm run --silent bench:overload -- [--capacity 500] [--queue-size 12] [--seconds 10]
+//   npm run --silent bench:overload -- [--capacity 250] [--queue-size 12] [--seconds 10]
 //                                      [--streams 1000] [--device soft] [--json]
 //
 // --capacity    requests a second that the handler can serve: it takes 1/capacity s of one resource
@@ -20,13 +20,13 @@ import { makeDevCertificate } from '../dist/cli/dev-certificate.js';
 const REFUSAL = 'ERR_VERBENA_RESOURCE_EXHAUSTED';
 const HEALTH_INTERVAL_MS = 50;
 /** Enough that no operation waits for a free one: answers take milliseconds. */
-const LANES = { connections: 16, depth: 64 };
+const LANES = { connections: 16, depth: 64, arrivals: 'poisson' };
 /** Of the load with many streams, and with one. */
 const BELOW_SATURATION = 0.5;
 
 const { values } = parseArgs({
   options: {
-    capacity: { type: 'string', default: '500' },
+    capacity: { type: 'string', default: '250' },
     'queue-size': { type: 'string', default: '12' },
     seconds: { type: 'string', default: '10' },
     streams: { type: 'string', default: '1000' },
@@ -86,13 +86,13 @@ async function outputOf(args) {
 const percentile = ({ curve }, percent) => curve.find(([at]) => at >= percent)?.[1] ?? 0;
 
 /** One run of `verbena bench` in an open loop. */
-async function load({ port, adminUrl, ca }, rate, { connections, depth }) {
+async function load({ port, adminUrl, ca }, rate, { connections, depth, arrivals }) {
   await ready(adminUrl);
   const options = {
     ca,
     device,
     rate: String(Math.round(rate)),
-    arrivals: 'poisson',
+    arrivals,
     connections: String(connections),
     depth: String(depth),
     duration: String(seconds),
@@ -113,38 +113,35 @@ async function load({ port, adminUrl, ca }, rate, { connections, depth }) {
   return result;
 }
 
-async function measure(server) {
+/** What ten times the capacity gets of a server whose queue is as long as answers may take. */
+async function measureOverload(server) {
   const at70Percent = await load(server, 0.7 * capacity, LANES);
   const peaks = [];
   for (const share of [1, 1.5, 2]) peaks.push(await load(server, share * capacity, LANES));
   const health = watchHealth(server.adminUrl);
   const overload = await load(server, 10 * capacity, LANES);
   const healthzMsMax = await health();
-  const rate = BELOW_SATURATION * capacity;
-  const one = await load(server, rate, { connections: 1, depth: 64 });
-  const many = await load(server, rate, { connections: streams, depth: 1 });
+  const p99 = ({ latencyUs }) => round(latencyUs.p99);
   return {
-    capacity,
-    queueSize: Number(values['queue-size']),
     peakGoodput: round(Math.max(...peaks.map((each) => each.operationsPerSecond))),
     overloadGoodput: round(overload.operationsPerSecond),
-    p99Us: {
-      at70Percent: round(at70Percent.latencyUs.p99),
-      overload: round(overload.latencyUs.p99),
-    },
+    p99Us: { at70Percent: p99(at70Percent), overload: p99(overload) },
     refused: overload.errors,
     refusedWithCode: overload.errorCodes[REFUSAL] ?? 0,
     healthzMsMax: round(healthzMsMax),
-    streams1: round(one.operationsPerSecond),
-    [`streams${streams}`]: round(many.operationsPerSecond),
-    p95Us: {
-      streams1: round(percentile(one, 95)),
-      [`streams${streams}`]: round(percentile(many, 95)),
-    },
-    p50Us: {
-      streams1: round(percentile(one, 50)),
-      [`streams${streams}`]: round(percentile(many, 50)),
-    },
+  };
+}
+
+/** The same load of one stream and of many, by a server with the queue that it has by default. */
+async function measureStreams(server) {
+  const rate = BELOW_SATURATION * capacity;
+  const one = await load(server, rate, { connections: 1, depth: 64, arrivals: 'constant' });
+  const many = await load(server, rate, { connections: streams, depth: 1, arrivals: 'constant' });
+  const both = (read) => ({ streams1: round(read(one)), [`streams${streams}`]: round(read(many)) });
+  return {
+    ...both(({ operationsPerSecond }) => operationsPerSecond),
+    p50Us: both((result) => percentile(result, 50)),
+    p95Us: both((result) => percentile(result, 95)),
   };
 }
 
@@ -161,18 +158,33 @@ function show(result) {
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'verbena-overload-'));
-const child = fork(fileURLToPath(new URL('overload/server-process.mjs', import.meta.url)));
+
+/** What `use` finds out about a server of its own. */
+async function withServer(options, use) {
+  const child = fork(fileURLToPath(new URL('overload/server-process.mjs', import.meta.url)));
+  try {
+    const { ca, cert, key } = await makeDevCertificate();
+    const file = join(folder, 'ca.pem');
+    writeFileSync(file, ca);
+    const started = await ask(child, { device, cert, key, capacity, ...options });
+    return await use({ ...started, ca: file });
+  } finally {
+    if (child.connected) child.send('close');
+    await once(child, 'exit');
+  }
+}
+
 try {
-  const { ca, cert, key } = await makeDevCertificate();
-  const file = join(folder, 'ca.pem');
-  writeFileSync(file, ca);
   const queueSize = Number(values['queue-size']);
-  const started = await ask(child, { device, cert, key, capacity, queueSize });
-  const result = await measure({ ...started, ca: file });
+  const result = {
+    capacity,
+    queueSize,
+    ...(await withServer({ queueSize }, measureOverload)),
+    // It is to be busy, and to take all who come.
+    ...(await withServer({ cpuThresholdPercent: 100 }, measureStreams)),
+  };
   if (values.json) console.log(JSON.stringify(result));
   else show(result);
 } finally {
   rmSync(folder, { recursive: true });
-  if (child.connected) child.send('close');
-  await once(child, 'exit');
 }

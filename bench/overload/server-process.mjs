@@ -1,10 +1,10 @@
-// The server of the overload benchmark: its handler takes a known time of one resource, so that it is
-// known how much it can serve.
+// The server of the overload benchmark: its handler takes a known time of one resource, so that it
+// is known how much it can serve.
 import { createServer, startAdmin } from '../../dist/index.js';
 
 /**
- * One worker who takes `serviceMs` for each request, in the order in which they come: a database, a disk,
- * a remote service. Its time does not depend on how late timers are.
+ * One worker who takes `serviceMs` for each request, in the order in which they come: a database, a
+ * disk, a remote service. Its time does not depend on how late timers are.
  */
 function station(serviceMs) {
   const due = [];
@@ -27,13 +27,10 @@ function station(serviceMs) {
     });
 }
 
-process.once('message', async ({ device, cert, key, capacity, queueSize }) => {
+process.once('message', async ({ capacity, ...options }) => {
   const serve = station(1000 / capacity);
   const server = await createServer({
-    device,
-    cert,
-    key,
-    queueSize,
+    ...options,
     // Handlers of requests that clients gave up must not look like ones that never end.
     requestTimeoutMs: 30_000,
     async handler({ payload }) {
@@ -42,14 +39,9 @@ process.once('message', async ({ device, cert, key, capacity, queueSize }) => {
     },
   });
   const admin = await startAdmin(server);
-  process.on('message', async (message) => {
-    if (message === 'close') {
-      await server.close();
-      process.exit(0);
-    }
-    const { requestQueue, traffic, loadShedding } = server.stats();
-    const { cpuUsage } = process;
-    process.send({ requestQueue, traffic, loadShedding, cpu: cpuUsage() });
+  process.once('message', async () => {
+    await server.close();
+    process.exit(0);
   });
   process.send({ port: server.address().port, adminUrl: admin.url });
 });
