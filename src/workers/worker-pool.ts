@@ -13,7 +13,9 @@ import { WorkerSlot, type WorkerStats } from './worker-slot.js';
 const NS_PER_MS = 1e6;
 const LOOK_INTERVAL_MS = 1000;
 /** How long `refresh` waits for a worker whose thread is busy. */
-const REFRESH_TIMEOUT_MS = 250;
+const REFRESH_TIMEOUT_MS = 1000;
+/** A worker that does not answer for so many `closeTimeoutMs` is stuck, not only busy. */
+const STUCK_AFTER = 3;
 
 export interface WorkerPoolOptions {
   /** The processor of each worker, one entry each. */
@@ -145,7 +147,7 @@ export class WorkerPool implements RequestQueue {
   /** Ends the workers, or one, that do not answer any more, so that their sessions can end. */
   async endStuck(worker?: number): Promise<void> {
     const slots = worker === undefined ? this.#slots : [this.#slot(worker)];
-    await Promise.all(slots.map((slot) => slot.endIfStuck(this.#closeTimeoutMs)));
+    await Promise.all(slots.map((slot) => slot.endIfStuck(STUCK_AFTER * this.#closeTimeoutMs)));
   }
 
   /** Workers that are lost from now on are not replaced. */

@@ -1,6 +1,7 @@
 // The request handler of the worker tests: the method says what becomes of the request, or the
 // worker.
 import { threadId } from 'node:worker_threads';
+import { loadAddon } from '../../dist/native/load.js';
 
 /** `method` of a request; 0 echoes. */
 export const Method = {
@@ -14,13 +15,17 @@ export const Method = {
   closeSession: 8,
   region: 9,
   long: 10,
+  watch: 11,
+  watched: 12,
 };
 
 const held = [];
+const immediates = [];
 
 function describe(session) {
   const { id, name, worker, region, remoteAddress } = session;
   const subject = session.certificate?.subject.CN;
+  const affinity = loadAddon().affinity();
   return Buffer.from(
     JSON.stringify({
       id,
@@ -29,6 +34,7 @@ function describe(session) {
       threadId,
       remoteAddress,
       regionBytes: region.length,
+      affinity,
       subject,
     }),
   );
@@ -58,6 +64,11 @@ export default function handle({ payload, method, session, signal }) {
       return payload;
     case Method.region:
       return Buffer.from(session.region.subarray(0, 8));
+    case Method.watch:
+      session.on('immediate', (value) => immediates.push(value));
+      return undefined;
+    case Method.watched:
+      return Buffer.from(JSON.stringify(immediates));
     case Method.long:
       return new Uint8Array(4000);
     default:

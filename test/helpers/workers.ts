@@ -22,6 +22,8 @@ export const Method = {
   closeSession: 8,
   region: 9,
   long: 10,
+  watch: 11,
+  watched: 12,
 } as const;
 
 /** What a session says of itself in its worker. */
@@ -32,6 +34,8 @@ export interface WorkerAnswer {
   readonly threadId: number;
   readonly remoteAddress: string;
   readonly regionBytes: number;
+  /** Processors that its thread may use. */
+  readonly affinity: readonly number[];
   /** Of its certificate. */
   readonly subject?: string;
 }
@@ -50,6 +54,17 @@ export function startWorkers(options: Partial<ServerOptions> = {}): Promise<Serv
 export async function whoServes(connection: Connection): Promise<WorkerAnswer> {
   const answer = await connection.request(new Uint8Array(0), { method: Method.whoAreYou });
   return JSON.parse(Buffer.from(answer).toString()) as WorkerAnswer;
+}
+
+/**
+ * Has the workers report until `read` gives what is wanted: one that is short of time may not have
+ * reported at once.
+ */
+export function reported<T>(server: Server, read: () => T) {
+  return expect.poll(async () => {
+    await server.refresh();
+    return read();
+  });
 }
 
 /** Resolves when every worker takes sessions. */

@@ -5,7 +5,7 @@ import type { LiveUpdate } from '../../src/admin/live.js';
 import type { StatusDocument } from '../../src/admin/status.js';
 import { parseMetrics } from '../helpers/metrics.js';
 import { connectTo, pattern } from '../helpers/verbena.js';
-import { expectNothingLeftAnywhere, startWorkers } from '../helpers/workers.js';
+import { expectNothingLeftAnywhere, reported, startWorkers } from '../helpers/workers.js';
 
 let server: Server;
 let admin: AdminServer;
@@ -27,6 +27,12 @@ afterAll(expectNothingLeftAnywhere);
 const read = async (path: string): Promise<string> =>
   (await fetch(new URL(path, admin.url))).text();
 
+/** Sessions that the last reports had objects of. */
+function objectsOfSessions(): number {
+  const { tree, sessions } = server.snapshot();
+  return sessions.filter(({ owner }) => tree.some((node) => node.owner === owner)).length;
+}
+
 /** The first update of a status page. */
 async function firstUpdate(): Promise<LiveUpdate> {
   const controller = new AbortController();
@@ -45,6 +51,7 @@ async function firstUpdate(): Promise<LiveUpdate> {
 
 describe('a server with workers', () => {
   it('has metrics of each worker, and sums over all of them', async () => {
+    await reported(server, () => server.stats().traffic.responses).toBe(3);
     const metrics = parseMetrics(await read('/metrics'));
     const valueOf = (name: string): number | undefined => metrics[name];
     expect(valueOf('verbena_worker_sessions{worker="0"}')).toBe(2);
@@ -59,6 +66,7 @@ describe('a server with workers', () => {
   });
 
   it('shows its workers, and the objects of their sessions, in the status document', async () => {
+    await reported(server, () => objectsOfSessions()).toBe(3);
     const status = JSON.parse(await read('/status.json')) as StatusDocument;
     expect(status.workers).toMatchObject([
       { index: 0, state: 'ready', sessions: 2, received: 2 },
@@ -74,6 +82,7 @@ describe('a server with workers', () => {
   });
 
   it('shows them on the status page', async () => {
+    await reported(server, () => objectsOfSessions()).toBe(3);
     const update = await firstUpdate();
     expect(update.workers).toMatchObject([{ sessions: 2 }, { sessions: 1 }]);
     const shown = update.clients.map(({ name, worker, resources }) => {

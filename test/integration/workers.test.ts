@@ -8,7 +8,6 @@ import { pathToFileURL } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { MessageType } from '../../src/connection/header.js';
 import type { Connection, Server, Session, VerbenaError } from '../../src/index.js';
-import { loadAddon } from '../../src/native/load.js';
 import { newPlacement, type WorkerLoad } from '../../src/workers/placement.js';
 import { makeClientCertificate } from '../helpers/client-certificate.js';
 import { timeScale } from '../helpers/environment.js';
@@ -28,6 +27,7 @@ import {
   allReady,
   expectNothingLeftAnywhere,
   expectSessionsOnly,
+  reported,
   startWorkers,
   whoServes,
   workerHandler,
@@ -126,6 +126,18 @@ describe('a server with workers', () => {
     });
   });
 
+  it('gives handlers the immediates of their client', async () => {
+    await withWorkers({}, ['a'], async (_, [client]) => {
+      await ask(client, Method.watch);
+      for (const immediate of [7, 8]) {
+        await (client as Connection).write(0, pattern(10), { immediate });
+      }
+      const seen = async (): Promise<unknown> =>
+        JSON.parse(Buffer.from(await ask(client, Method.watched)).toString());
+      await expect.poll(seen).toEqual([7, 8]);
+    });
+  });
+
   it('lets a handler close its session', async () => {
     await withWorkers({}, ['a'], async (server, [client]) => {
       const closed = once(client as Connection, 'close') as Promise<[VerbenaError]>;
@@ -138,19 +150,23 @@ describe('a server with workers', () => {
   it('counts what its workers do, and knows their objects', async () => {
     await withWorkers({ workerAffinity: 'auto' }, ['a', 'b', 'c'], async (server, clients) => {
       for (const client of clients) await client.request(pattern(10));
-      await server.refresh();
-      const { workers, traffic, resources, requestDurations } = server.stats();
-      expect(traffic).toMatchObject({ requests: 3, responses: 3 });
-      expect(requestDurations.count).toBe(3);
-      expect(workers.map(({ sessions, received, sent }) => [sessions, received, sent])).toEqual([
+      const ofEach = (): number[][] =>
+        server.stats().workers.map(({ sessions, received, sent }) => [sessions, received, sent]);
+      await reported(server, ofEach).toEqual([
         [2, 2, 2],
         [1, 1, 1],
       ]);
+      const { workers, traffic, resources, requestDurations } = server.stats();
+      expect(traffic).toMatchObject({ requests: 3, responses: 3 });
+      expect(requestDurations.count).toBe(3);
       for (const worker of workers) {
         expect(worker.receivedBatches).toBeGreaterThan(0);
         expect(worker.sentBatches).toBeGreaterThan(0);
         expect(worker.busySeconds).toBeGreaterThan(0);
-        expect(loadAddon().affinity()).toContain(worker.processor);
+      }
+      const answers = await Promise.all(clients.map(whoServes));
+      for (const { worker, affinity } of answers) {
+        expect(affinity).toEqual([workers[worker]?.processor]);
       }
       expect(resources).toMatchObject({ qp: 6, pollGroup: 3, device: 3 });
       const owners = server.snapshot().sessions.map(({ owner }) => owner);
@@ -159,7 +175,8 @@ describe('a server with workers', () => {
       );
       const kinds = server.sessions().map((session) => session.resources().objects[0]?.kind);
       expect(kinds).toEqual(['pd', 'pd', 'pd']);
-      expect(server.sessions().map((session) => session.requestsAnswered)).toEqual([1, 1, 1]);
+      const answered = (): number[] => server.sessions().map((each) => each.requestsAnswered);
+      await reported(server, answered).toEqual([2, 2, 2]);
     });
   });
 
@@ -234,8 +251,8 @@ describe('the bounds of a worker', () => {
         retryAfterMs: expect.any(Number) as unknown,
       });
       expect((await whoServes(b as Connection)).worker).toBe(1);
-      await server.refresh();
-      expect(server.stats().workers.map(({ rejected }) => rejected)).toEqual([1, 0]);
+      const rejected = (): number[] => server.stats().workers.map((each) => each.rejected);
+      await reported(server, rejected).toEqual([1, 0]);
       expect(server.stats().requestQueue).toMatchObject({ pending: 3, refused: { queueFull: 1 } });
       stop.abort();
       await Promise.all(hanging);
@@ -253,12 +270,8 @@ describe('the bounds of a worker', () => {
       for (let id = 0; id < raw.welcome.slots + 10; id++) {
         raw.endpoint.send(MessageType.request, 0, id, Method.long);
       }
-      await expect
-        .poll(async () => {
-          await server.refresh();
-          return server.stats().traffic.answersWaiting;
-        })
-        .toBeGreaterThanOrEqual(5);
+      const waiting = (): number => server.stats().traffic.answersWaiting;
+      await reported(server, waiting).toBeGreaterThanOrEqual(5);
       await expect(ask(other, 0)).rejects.toMatchObject({
         code: 'ERR_VERBENA_RESOURCE_EXHAUSTED',
         message: expect.stringContaining('senderChannelSize') as unknown,
@@ -268,8 +281,8 @@ describe('the bounds of a worker', () => {
       await raw.close();
       await expect.poll(() => server.sessions()).toHaveLength(1);
       expectEqualBytes(await ask(other, 0, pattern(5)), pattern(5));
-      await server.refresh();
-      expect(server.stats().requestQueue.refused.answersWaiting).toBeGreaterThan(0);
+      const refused = (): number => server.stats().requestQueue.refused.answersWaiting;
+      await reported(server, refused).toBeGreaterThan(0);
     });
   });
 });
@@ -291,8 +304,7 @@ describe('a worker that dies', () => {
       const doomed = [a, c].map((client) => codeOfRejection(ask(client, Method.hang)));
       const stop = new AbortController();
       const survivor = codeOfRejection(ask(b, Method.hang, empty, stop.signal));
-      await expect.poll(() => server.stats().requestQueue.pending).toBe(3);
-      await server.refresh();
+      await reported(server, () => server.stats().traffic.requests).toBe(4);
 
       expect(await codeOfRejection(ask(a, method))).toBe('ERR_VERBENA_WORKER_LOST');
       expect(await Promise.all(doomed)).toEqual(Array(2).fill('ERR_VERBENA_WORKER_LOST'));
@@ -312,14 +324,12 @@ describe('a worker that dies', () => {
       expect(server.stats().workers[1]).toMatchObject({ requestsInWork: 1, replacements: 0 });
 
       await allReady(server);
-      await server.refresh();
       expect(server.stats().workers[0]).toMatchObject({ replacements: 1, sessions: 0 });
       // The request that killed it came after the last report.
       expect(server.stats().traffic.requestsAbandoned).toBe(2);
-      const others = server.sessions().map((session) => session.resources().owner);
-      expect(new Set(sessionObjects(server).map((each) => each.replace(/.* of /, '')))).toEqual(
-        new Set([...others, ...ownersOfClients(server)]),
-      );
+      const left = new Set([...ownersOfSessions(server), ...ownersOfClients(server)]);
+      expect(left.size).toBe(4);
+      await reported(server, () => ownersOfObjects(server)).toEqual(left);
       const next = await connectTo(server, { name: 'next' });
       const after = await whoServes(next);
       expect(after.worker).toBe(0);
@@ -357,6 +367,15 @@ describe('a worker that dies', () => {
     });
   });
 });
+
+/** Whose objects there are, besides those of the threads themselves. */
+function ownersOfObjects(server: Server): Set<string> {
+  return new Set(sessionObjects(server).map((each) => each.replace(/.* of /, '')));
+}
+
+function ownersOfSessions(server: Server): string[] {
+  return server.snapshot().sessions.map(({ owner }) => owner);
+}
 
 /** Of their ends in this thread, which shares the server's device. */
 function ownersOfClients(server: Server): string[] {
