@@ -204,7 +204,7 @@ export class Responder<Session> {
     const request = this.#accept(header);
     if (request === undefined) return;
     request.payload = this.#endpoint.bytes.slice(at, at + length);
-    void this.#run(request, 0);
+    this.#run(request, 0);
   }
 
   onCancel(header: MessageHeader): void {
@@ -321,27 +321,50 @@ export class Responder<Session> {
     return this.#open.size + this.#waitingResponses.length + sender.waitingAnswers;
   }
 
-  async #run(request: ServedRequest<Session>, pulledBytes: number): Promise<void> {
-    let result: unknown;
-    let thrown: unknown;
-    let hasThrown = false;
-    this.#running.add(request);
+  #run(request: ServedRequest<Session>, pulledBytes: number): void {
+    let result: HandlerResult | PromiseLike<HandlerResult>;
+    let mustWait: boolean;
     try {
-      result = await ServedRequest.handle(request, this.#options.handler);
+      result = ServedRequest.handle(request, this.#options.handler);
+      mustWait = isPromise(result);
     } catch (error) {
-      thrown = error;
-      hasThrown = true;
+      if (this.#endRun(request, pulledBytes)) this.#answerFailure(request, error);
+      return;
     }
+    // Most handlers have the answer at hand, and to wait for nothing is not for nothing.
+    if (mustWait) void this.#wait(request, result as PromiseLike<HandlerResult>, pulledBytes);
+    else if (this.#endRun(request, pulledBytes)) this.#answer(request, result);
+  }
+
+  async #wait(
+    request: ServedRequest<Session>,
+    promise: PromiseLike<HandlerResult>,
+    pulledBytes: number,
+  ): Promise<void> {
+    this.#running.add(request);
+    let result: HandlerResult;
+    try {
+      result = await promise;
+    } catch (error) {
+      if (this.#endRun(request, pulledBytes)) this.#answerFailure(request, error);
+      return;
+    }
+    if (this.#endRun(request, pulledBytes)) this.#answer(request, result);
+  }
+
+  /** False when it is answered already: timed out, cancelled, given up. */
+  #endRun(request: ServedRequest<Session>, pulledBytes: number): boolean {
     this.#running.delete(request);
     if (pulledBytes > 0) this.#rendezvous.finished(pulledBytes);
-    const id = ServedRequest.idOf(request);
-    if (this.#open.get(id) !== request) return;
-    if (hasThrown) this.#answerFailure(id, thrown);
-    else if (result === undefined) this.#respond(request, NO_PAYLOAD);
+    return this.#open.get(ServedRequest.idOf(request)) === request;
+  }
+
+  #answer(request: ServedRequest<Session>, result: unknown): void {
+    if (result === undefined) this.#respond(request, NO_PAYLOAD);
     else if (result instanceof Uint8Array) this.#respond(request, result);
     else {
       const error = new TypeError('a request handler must return a Uint8Array or nothing');
-      this.#answerFailure(id, error);
+      this.#answerFailure(request, error);
     }
   }
 
@@ -388,7 +411,8 @@ export class Responder<Session> {
     if (sender.isBlocked) this.#timer.arm(sender.blockedSince + this.#options.rendezvousTimeoutMs);
   }
 
-  #answerFailure(id: number, error: unknown): void {
+  #answerFailure(request: ServedRequest<Session>, error: unknown): void {
+    const id = ServedRequest.idOf(request);
     this.#close(id);
     if (error instanceof RequestError && error.status !== undefined) {
       this.#sendError(id, STATUS_APPLICATION + error.status, error.message);
@@ -443,7 +467,7 @@ export class Responder<Session> {
       return;
     }
     request.payload = payload;
-    void this.#run(request, payload.length);
+    this.#run(request, payload.length);
   }
 
   #onPullFailed(id: number): void {
@@ -497,4 +521,9 @@ export class Responder<Session> {
   #wakeIdle(): void {
     for (const wake of this.#idleWaiters.splice(0)) wake();
   }
+}
+
+function isPromise(result: unknown): result is PromiseLike<HandlerResult> {
+  if (result === undefined || result instanceof Uint8Array) return false;
+  return typeof (result)?.then === 'function';
 }
