@@ -7,6 +7,7 @@ export const requestRefusalReasons = [
   'connectionLimit',
   'queueFull',
   'answersWaiting',
+  'memory',
   'shedding',
 ] as const;
 export type RequestRefusalReason = (typeof requestRefusalReasons)[number];
@@ -27,6 +28,8 @@ export interface RequestGateStats {
   readonly queueSize: number;
   /** Requests answered, of those that were taken, in the last second. */
   readonly finishedPerSecond: number;
+  /** Bytes of those requests, and of large answers that wait to be sent. */
+  readonly bytes: number;
   readonly refused: Readonly<Record<RequestRefusalReason, number>>;
 }
 
@@ -37,11 +40,15 @@ export class RequestGate {
     connectionLimit: 0,
     queueFull: 0,
     answersWaiting: 0,
+    memory: 0,
     shedding: 0,
   };
   readonly #whose: string;
   #queueSize: number;
   #pending = 0;
+  #bytes = 0;
+  /** How many bytes there may be before requests are refused; one is always let through. */
+  maxBytes = Infinity;
   /** Connections that have requests pending. */
   #busy = 0;
   /** Whether connections with far more than the others are refused more. */
@@ -91,6 +98,18 @@ export class RequestGate {
     this.#finished.note(nowMs);
   }
 
+  /** Why a request of so many bytes is not to be taken, if it is not. */
+  refuseForMemory(bytes: number, nowMs: number): RequestRefusal | undefined {
+    if (this.#bytes === 0 || this.#bytes + bytes <= this.maxBytes) return undefined;
+    const text = `requests and answers hold ${this.#bytes} bytes (requestMemoryBytes)`;
+    return this.refuse('memory', text, this.#pending, nowMs);
+  }
+
+  /** Bytes of requests or answers are there from now on, or (negative) no longer. */
+  hold(bytes: number): void {
+    this.#bytes += bytes;
+  }
+
   /** Refuses a request of a connection that has `own` already, which is all it may have. */
   refuseExcess(own: number, nowMs: number): RequestRefusal {
     const text = `${own} requests of this connection are in work (maxRequestsPerConnection)`;
@@ -102,6 +121,7 @@ export class RequestGate {
       pending: this.#pending,
       queueSize: this.#queueSize,
       finishedPerSecond: this.#finished.perSecond(nowMs),
+      bytes: this.#bytes,
       refused: { ...this.#refused },
     };
   }

@@ -25,6 +25,7 @@ export interface ServeConfig {
   readonly memoryThresholdPercent: number;
   readonly queueThresholdPercent: number;
   readonly memoryBudgetBytes?: number | undefined;
+  readonly requestMemoryBytes?: number | undefined;
   readonly maxPayloadBytes: number;
   readonly regionBytes: number;
   readonly requestTimeoutMs: number;

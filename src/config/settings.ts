@@ -183,6 +183,14 @@ export const serveSettings = [
     help: 'memory that the process may have; unset, what its control group or the machine allows',
   },
   {
+    key: 'requestMemoryBytes',
+    kind: 'bytes',
+    env: 'VERBENA_REQUEST_MEMORY_BYTES',
+    min: 1,
+    max: Number.MAX_SAFE_INTEGER,
+    help: 'memory for requests in work and answers that wait; unset, half of memoryBudgetBytes',
+  },
+  {
     key: 'queueThresholdPercent',
     kind: 'percent',
     env: 'VERBENA_QUEUE_THRESHOLD_PERCENT',

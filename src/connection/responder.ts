@@ -86,15 +86,17 @@ class ServedRequest<Session> implements IncomingRequest<Session> {
   readonly #id: number;
   readonly #deadline: number;
   readonly #isTimed: boolean;
+  readonly #bytes: number;
   #handlerMs = 0;
   #controller: AbortController | undefined;
   #abortReason: VerbenaError | undefined;
 
-  constructor(session: Session, header: MessageHeader, deadline: number) {
+  constructor(session: Session, header: MessageHeader, bytes: number, deadline: number) {
     this.session = session;
     this.#id = header.id;
     this.method = header.word;
     this.#isTimed = (header.flags & TIMED) !== 0;
+    this.#bytes = bytes;
     this.#deadline = deadline;
   }
 
@@ -113,6 +115,11 @@ class ServedRequest<Session> implements IncomingRequest<Session> {
 
   static deadlineOf(request: ServedRequest<unknown>): number {
     return request.#deadline;
+  }
+
+  /** Of its payload, whether that has arrived or not. */
+  static bytesOf(request: ServedRequest<unknown>): number {
+    return request.#bytes;
   }
 
   /** Runs the handler; measures it when the client asked for that. */
@@ -201,7 +208,7 @@ export class Responder<Session> {
 
   onRequest(header: MessageHeader, at: number): void {
     const { length } = header;
-    const request = this.#accept(header);
+    const request = this.#accept(header, length);
     if (request === undefined) return;
     request.payload = this.#endpoint.bytes.slice(at, at + length);
     this.#run(request, 0);
@@ -227,7 +234,7 @@ export class Responder<Session> {
       this.#endpoint.failProtocol(`${offer.length} bytes are offered, against the limit`);
       return;
     }
-    const request = this.#accept(header);
+    const request = this.#accept(header, offer.length);
     if (request === undefined) {
       this.#rendezvous.sendDone(id, true);
       return;
@@ -270,18 +277,20 @@ export class Responder<Session> {
     const open = [...this.#open.values()];
     this.#endpoint.stats.requestsAbandoned += open.length + this.#waitingResponses.length;
     this.#endpoint.stats.answersWaiting -= this.#waitingResponses.length;
+    for (const { payload } of this.#waitingResponses) this.#options.gate.hold(-payload.length);
     this.#waitingResponses.length = 0;
     this.#open.clear();
     const now = performance.now();
     for (const [position, request] of open.entries()) {
       this.#options.gate.leave(open.length - 1 - position, now);
+      this.#options.gate.hold(-ServedRequest.bytesOf(request));
       ServedRequest.abort(request, reason);
     }
     this.#wakeIdle();
   }
 
-  #accept(header: MessageHeader): ServedRequest<Session> | undefined {
-    const { timeoutMs, session } = this.#options;
+  #accept(header: MessageHeader, bytes: number): ServedRequest<Session> | undefined {
+    const { timeoutMs, session, gate } = this.#options;
     const { id } = header;
     if (this.#open.has(id) || this.#pulling.has(id)) {
       this.#endpoint.failProtocol(`request ${id} is begun twice`);
@@ -289,9 +298,10 @@ export class Responder<Session> {
     }
     this.#endpoint.stats.requests++;
     const now = performance.now();
-    if (this.#isRefused(id, now)) return undefined;
+    if (this.#isRefused(id, bytes, now)) return undefined;
+    gate.hold(bytes);
     const deadline = now + timeoutMs;
-    const request = new ServedRequest(session, header, deadline);
+    const request = new ServedRequest(session, header, bytes, deadline);
     this.#open.set(id, request);
     this.#timer.arm(deadline);
     return request;
@@ -299,7 +309,7 @@ export class Responder<Session> {
 
   // A client that keeps to the agreed number never has more requests unanswered: it counts them,
   // too. It may have more handlers running, of requests that it cancelled.
-  #isRefused(id: number, now: number): boolean {
+  #isRefused(id: number, bytes: number, now: number): boolean {
     const { maxRequests, gate } = this.#options;
     const isExcess = this.#unanswered >= maxRequests;
     if (isExcess && ++this.#excess > MAX_EXCESS_REQUESTS) {
@@ -310,7 +320,9 @@ export class Responder<Session> {
       this.#sendError(id, this.#refuseWith, '');
       return true;
     }
-    const refusal = isFull ? gate.refuseExcess(maxRequests, now) : gate.enter(this.#open.size, now);
+    const refusal = isFull
+      ? gate.refuseExcess(maxRequests, now)
+      : (gate.refuseForMemory(bytes, now) ?? gate.enter(this.#open.size, now));
     if (refusal === undefined) return false;
     this.#sendRefusal(id, refusal);
     return true;
@@ -383,6 +395,7 @@ export class Responder<Session> {
       return;
     }
     this.#waitingResponses.push({ id, timing, payload });
+    this.#options.gate.hold(payload.length);
     this.#endpoint.stats.answersWaiting++;
     this.#sendWaitingResponses();
   }
@@ -392,6 +405,7 @@ export class Responder<Session> {
     for (const { id, timing, payload } of this.#waitingResponses) {
       if (!this.#rendezvous.canOffer(payload.length) || !this.#endpoint.isUsable) break;
       sent++;
+      this.#options.gate.hold(-payload.length);
       try {
         this.#rendezvous.offer(id, OFFER_IS_RESPONSE | timing.flags, timing.word, payload);
         this.#endpoint.stats.responses++;
@@ -452,6 +466,7 @@ export class Responder<Session> {
     const now = performance.now();
     const ms = now - startedAt;
     this.#options.gate.leave(this.#open.size - 1, now);
+    this.#options.gate.hold(-ServedRequest.bytesOf(request));
     this.#options.durations.observe(ms);
     this.#answered++;
     this.#answeredMs += ms;

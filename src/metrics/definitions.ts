@@ -203,6 +203,7 @@ const requestMetrics: readonly NumberDefinition[] = [
       connection_limit: requestQueue.refused.connectionLimit,
       queue_full: requestQueue.refused.queueFull,
       answers_waiting: requestQueue.refused.answersWaiting,
+      memory: requestQueue.refused.memory,
       load_shedding: requestQueue.refused.shedding,
       draining: traffic.errorAnswers.draining,
     }),
@@ -212,6 +213,12 @@ const requestMetrics: readonly NumberDefinition[] = [
     help: 'Requests of all clients that were taken and are not answered.',
     type: 'gauge',
     read: ({ stats }) => stats.requestQueue.pending,
+  },
+  {
+    name: 'verbena_request_bytes',
+    help: 'Bytes of those requests, and of large answers that wait to be sent.',
+    type: 'gauge',
+    read: ({ stats }) => stats.requestQueue.bytes,
   },
   {
     name: 'verbena_request_queue_limit',

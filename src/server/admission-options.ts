@@ -53,6 +53,11 @@ export interface AdmissionOptions {
   readonly queueThresholdPercent?: number | undefined;
   /** Memory that the process may have; default: what its control group or the machine allows. */
   readonly memoryBudgetBytes?: number | undefined;
+  /**
+   * Bytes of requests in work, and of large answers that wait to be sent, of all clients; what
+   * comes on top is refused. Default: half of `memoryBudgetBytes`.
+   */
+  readonly requestMemoryBytes?: number | undefined;
 }
 
 export type ResolvedAdmissionOptions = { readonly [K in keyof AdmissionOptions]-?: number };
@@ -70,6 +75,8 @@ export function resolveAdmissionOptions(options: AdmissionOptions): ResolvedAdmi
     numberOption(name, options[name], fallback, timeoutRange);
   const percent = (name: Name & `${string}Percent`, fallback: number): number =>
     numberOption(name, options[name], fallback, percentRange);
+  const memoryBudgetBytes = integer('memoryBudgetBytes', memoryOfMachine(), { min: 1, max: most });
+  const halfOfIt = Math.ceil(memoryBudgetBytes / 2);
   return {
     maxConnections: integer('maxConnections', 2000, { min: 1, max: MAX_SLOTS }),
     maxRegisteredBytes:
@@ -86,6 +93,7 @@ export function resolveAdmissionOptions(options: AdmissionOptions): ResolvedAdmi
     cpuThresholdPercent: percent('cpuThresholdPercent', 90),
     memoryThresholdPercent: percent('memoryThresholdPercent', 80),
     queueThresholdPercent: percent('queueThresholdPercent', 80),
-    memoryBudgetBytes: integer('memoryBudgetBytes', memoryOfMachine(), { min: 1, max: most }),
+    memoryBudgetBytes,
+    requestMemoryBytes: integer('requestMemoryBytes', halfOfIt, { min: 1, max: most }),
   };
 }

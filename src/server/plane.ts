@@ -85,9 +85,11 @@ function sameDevice(device: Device, raw: ServerOptions): DeviceOptions {
 export function sessionDataOptions(options: ResolvedServerOptions): SessionDataOptions {
   const { slots, slotBytes, regionBytes, maxPayloadBytes, maxRequestsPerConnection } = options;
   const { keepaliveSec, gidIndex } = options;
+  const requestMemoryBytes = options.requestMemoryBytes / Math.max(1, options.workers);
   const { requestTimeoutMs, rendezvousTimeoutMs, closeTimeoutMs } = options;
   return {
     ...{ slots, slotBytes, regionBytes, maxPayloadBytes, maxRequestsPerConnection },
+    requestMemoryBytes,
     ...{ keepaliveSec, gidIndex, requestTimeoutMs, rendezvousTimeoutMs, closeTimeoutMs },
   };
 }

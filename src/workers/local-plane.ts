@@ -18,6 +18,7 @@ export class LocalPlane implements DataPlane {
 
   constructor(host: SessionDataHost<Session>) {
     this.#host = host;
+    host.gate.maxBytes = host.options.requestMemoryBytes;
   }
 
   get queue(): RequestQueue {
@@ -30,6 +31,7 @@ export class LocalPlane implements DataPlane {
 
   setOptions(options: SessionDataOptions): void {
     Object.assign(this.#host.options, options);
+    this.#host.gate.maxBytes = options.requestMemoryBytes;
   }
 
   place(session: Session & PlacedControl): Place {

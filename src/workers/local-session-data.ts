@@ -24,6 +24,8 @@ export interface SessionDataOptions extends SessionGrants {
   readonly requestTimeoutMs: number;
   readonly rendezvousTimeoutMs: number;
   readonly closeTimeoutMs: number;
+  /** Bytes of requests in work, and of answers that wait, of all sessions of the thread. */
+  readonly requestMemoryBytes: number;
 }
 
 /** What the sessions of one thread share. `S`: a session as the handler sees it. */

@@ -93,7 +93,7 @@ export function countsAfterEnd(counts: ThreadCounts): ThreadCounts {
       answersWaiting: 0,
       requestsAbandoned: requests - responses - requestErrors,
     },
-    requestQueue: { ...requestQueue, pending: 0, queueSize: 0, finishedPerSecond: 0 },
+    requestQueue: { ...requestQueue, pending: 0, queueSize: 0, finishedPerSecond: 0, bytes: 0 },
     pollGroup: { ...pollGroup, hotCqs: 0, armedCqs: 0 },
     resources: new ResourceRegistry().counts(),
     registeredBytes: 0,

@@ -51,6 +51,7 @@ class ServingThread {
       traffic,
       live: new Int32Array(orders.live),
     });
+    this.#gate.maxBytes = options.requestMemoryBytes;
     this.#host = {
       ownerPrefix,
       device: lease.device,
@@ -70,6 +71,7 @@ class ServingThread {
     }
     if (message.type === 'options') {
       Object.assign(this.#host.options, message.options);
+      this.#gate.maxBytes = message.options.requestMemoryBytes;
       return;
     }
     const { number, call } = message;

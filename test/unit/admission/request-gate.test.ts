@@ -54,6 +54,30 @@ describe('RequestGate', () => {
     });
   });
 
+  it('refuses what would hold too much memory, except when nothing holds any', () => {
+    const sizes = fc.array(fc.integer({ min: 0, max: 50 }), { maxLength: 100 });
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 100 }), sizes, (most, sizes) => {
+        const gate = new RequestGate(1000);
+        gate.maxBytes = most;
+        const held: number[] = [];
+        const sum = (): number => held.reduce((total, bytes) => total + bytes, 0);
+        for (const bytes of sizes) {
+          const isRefused = gate.refuseForMemory(bytes, 0) !== undefined;
+          expect(isRefused).toBe(sum() > 0 && sum() + bytes > most);
+          if (isRefused) {
+            const first = held.shift() ?? 0;
+            gate.hold(-first);
+          } else {
+            held.push(bytes);
+            gate.hold(bytes);
+          }
+          expect(gate.stats(0).bytes).toBe(sum());
+        }
+      }),
+    );
+  });
+
   it('follows a new size: a smaller one takes no more until enough are gone', () => {
     const gate = new RequestGate(3);
     for (let taken = 0; taken < 3; taken++) gate.enter(taken, 0);
