@@ -19,6 +19,9 @@ const MEMORY_BYTES = 4_000_000;
 /** Goes by rendezvous, and is what a client made by hand takes. */
 const LARGE_ANSWER_BYTES = 60_000;
 
+/** Of requests that are to be answered. */
+const LONG_MS = 30_000 * timeScale;
+
 const Method = {
   echo: 0,
   throwError: 1,
@@ -43,7 +46,7 @@ let finished: Promise<void>;
 
 beforeAll(async () => {
   server = await startServer({
-    requestTimeoutMs: 200 * timeScale,
+    requestTimeoutMs: LONG_MS,
     requestMemoryBytes: MEMORY_BYTES,
     handler: ({ method, payload, signal }) => {
       switch (method) {
@@ -74,13 +77,13 @@ beforeAll(async () => {
       }
     },
   });
-  bystander = await connectTo(server);
+  bystander = await connectTo(server, { requestTimeoutMs: LONG_MS });
 });
 
 beforeEach(async () => {
   aborted = new Promise((resolve) => (onAbort = resolve));
   finished = new Promise((resolve) => (finish = resolve));
-  client = await connectTo(server, { maxPayloadBytes: 1_000_000 });
+  client = await connectTo(server, { maxPayloadBytes: 1_000_000, requestTimeoutMs: LONG_MS });
 });
 
 const held = (): number => server.stats().requestQueue.bytes;
@@ -122,7 +125,6 @@ describe('a handler that', () => {
       Method.allocateAndReturn,
       'ERR_VERBENA_PAYLOAD_TOO_LARGE',
     ],
-    ['never settles', Method.neverSettle, 'ERR_VERBENA_REQUEST_TIMEOUT'],
   ])('%s fails its own request, and no other', async (_, method, code) => {
     const requests = [50, 50_000].map((length) => client.request(pattern(length), { method }));
     const failures = requests.map(codeOfRejection);
@@ -131,10 +133,20 @@ describe('a handler that', () => {
     await expectOthersServed();
   });
 
-  it('never settles is told by its signal', async () => {
-    const failure = codeOfRejection(client.request(pattern(50), { method: Method.neverSettle }));
+  it('never settles is told by its signal, and fails its own request', async () => {
+    server.reload({ requestTimeoutMs: 50 });
+    const impatient = await connectTo(server, { requestTimeoutMs: LONG_MS });
+    server.reload({ requestTimeoutMs: LONG_MS });
+    const never = { method: Method.neverSettle };
+    const failures = [50, 50].map((length) =>
+      codeOfRejection(impatient.request(pattern(length), never)),
+    );
+    await expectOthersServed();
     expect(await aborted).toMatchObject({ code: 'ERR_VERBENA_REQUEST_TIMEOUT' });
-    expect(await failure).toBe('ERR_VERBENA_REQUEST_TIMEOUT');
+    const code = 'ERR_VERBENA_REQUEST_TIMEOUT';
+    expect(await Promise.all(failures)).toEqual([code, code]);
+    expect(impatient.isOpen).toBe(true);
+    await impatient.close();
   });
 });
 
