@@ -301,7 +301,7 @@ bool Engine::scatter_response(QueuePair& qp, uint64_t number, uint32_t offset,
 // Retires the oldest request. The entry is taken off first: a completion queue that overflows
 // flushes the rest from inside.
 void Engine::complete_send(QueuePair& qp, ibv_wc_status status) {
-  const SendRequest request = qp.send_queue.at(qp.send_queue.head());
+  const SendRequest& request = qp.send_queue.at(qp.send_queue.head());  // its place stays as it is
   const bool was_started = qp.send_queue.head() < qp.requester.started;
   qp.send_queue.pop();
   Requester& requester = qp.requester;
