@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What takes too long for every change: the long shares of simulation, fuzzing and forged packets,
-# and interoperation with soft-RoCE in every combination.
+# all native tests under ThreadSanitizer, and interoperation with soft-RoCE in every combination.
 # The exit status is 0 only if all of it passed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -9,6 +9,7 @@ exec </dev/null
 
 failed=0
 npm run --silent simulate -- --seeds 200000 --seed "$(date +%Y%m%d)000000" || failed=1
+node scripts/test-native.mjs tsan || failed=1
 npm run --silent fuzz -- --seconds 300 || failed=1
 npm run --silent coverage:native || failed=1
 npm run --silent forge -- --packets $((1 << 24)) || failed=1
