@@ -84,8 +84,9 @@ export function expectSessionsOnly(count: number): Promise<void> {
   const wanted = { pd: 2 * count, cq: 2 * count, qp: 2 * count };
   return eventually(
     () => {
-      const { pd, cq, qp } = loadAddon().processObjects();
-      return pd === wanted.pd && cq === wanted.cq && qp === wanted.qp;
+      const { pd, cq, qp, mr } = loadAddon().processObjects();
+      const isReleased = count > 0 || mr === 0;
+      return pd === wanted.pd && cq === wanted.cq && qp === wanted.qp && isReleased;
     },
     5000,
     `the release of all but ${count} connections`,
