@@ -538,7 +538,8 @@ export class Responder<Session> {
   }
 }
 
+/** Anything with a `then`, as `await` sees it. */
 function isPromise(result: unknown): result is PromiseLike<HandlerResult> {
-  if (result === undefined || result instanceof Uint8Array) return false;
-  return typeof (result)?.then === 'function';
+  if (typeof result !== 'object' || result === null || result instanceof Uint8Array) return false;
+  return 'then' in result && typeof result.then === 'function';
 }
