@@ -540,6 +540,6 @@ export class Responder<Session> {
 
 /** Anything with a `then`, as `await` sees it. */
 function isPromise(result: unknown): result is PromiseLike<HandlerResult> {
-  if (typeof result !== 'object' || result === null || result instanceof Uint8Array) return false;
+  if (result instanceof Uint8Array || typeof result !== 'object' || result === null) return false;
   return 'then' in result && typeof result.then === 'function';
 }
