@@ -202,7 +202,8 @@ export class ClientConnection
       const timeoutMs = Math.max(1, deadline - performance.now());
       return this.#requester.request(payload, isFirst ? options : { ...options, timeoutMs });
     };
-    return retrier.run(attempt, { deadline, signal: options?.signal });
+    const mayRetry = (): boolean => this.isOpen;
+    return retrier.run(attempt, { deadline, signal: options?.signal, mayRetry });
   }
 
   write(offset: number, bytes: Uint8Array, options?: WriteOptions): Promise<void> {

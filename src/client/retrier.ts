@@ -24,6 +24,8 @@ export interface RetryLimits {
   /** When there must be an answer, of `performance.now()`. */
   readonly deadline: number;
   readonly signal?: AbortSignal | undefined;
+  /** False: a refusal that comes now is the last word. */
+  readonly mayRetry?: () => boolean;
 }
 
 interface Wait {
@@ -51,7 +53,7 @@ export class Retrier {
       try {
         return await attempt(retries === 0);
       } catch (error) {
-        const delayMs = this.#delayAfter(error, retries, limits.deadline);
+        const delayMs = this.#delayAfter(error, retries, limits);
         if (delayMs === undefined) throw error;
         await this.#wait(delayMs, error as VerbenaError, limits.signal);
         this.counts.retries++;
@@ -64,12 +66,13 @@ export class Retrier {
     for (const { giveUp } of [...this.#waits]) giveUp();
   }
 
-  #delayAfter(error: unknown, retries: number, deadline: number): number | undefined {
+  #delayAfter(error: unknown, retries: number, limits: RetryLimits): number | undefined {
     if (!(error instanceof VerbenaError) || !refusals.has(error.code)) return undefined;
+    if (limits.mayRetry?.() === false) return undefined;
     if (error.retryAfterMs === undefined || retries >= this.#options.maxRetries) return undefined;
     const delayMs = Math.ceil(error.retryAfterMs * (1 + JITTER * this.#random()));
     if (error.retryAfterMs > this.#options.maxDelayMs) return undefined;
-    if (performance.now() + delayMs >= deadline) return undefined;
+    if (performance.now() + delayMs >= limits.deadline) return undefined;
     if (this.#budget.spend()) return delayMs;
     this.counts.retriesDenied++;
     return undefined;

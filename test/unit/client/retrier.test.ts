@@ -64,6 +64,13 @@ describe('Retrier', () => {
     expect(calls).toHaveLength(1);
   });
 
+  it('does not wait for another attempt that there will not be', async () => {
+    const { calls, attempt } = failing([refusal(1)]);
+    const run = retrierWith().run(attempt, { deadline: Infinity, mayRetry: () => false });
+    expect(await outcomeOf(run)).toMatchObject({ retryAfterMs: 1 });
+    expect(calls).toHaveLength(1);
+  });
+
   it('gives up after so many retries, with the last refusal', async () => {
     const errors = [1, 2, 3, 4, 5].map((ms) => refusal(ms));
     const { calls, attempt } = failing(errors);
