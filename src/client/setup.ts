@@ -16,6 +16,7 @@ import {
   type Reject,
   type Welcome,
 } from '../handshake/messages.js';
+import { peerQueuePairError } from '../handshake/peer-view.js';
 import { exportProofKey, makeProof, proofMatches } from '../handshake/proof.js';
 import { checkAlpn, clientTlsOptions } from '../handshake/tls.js';
 import { Access } from '../native/addon.js';
@@ -136,6 +137,11 @@ export class ClientSetup implements ControlListener, EndpointUser {
     if (type === 'ready' && this.#agreed !== undefined && this.#ready === undefined) {
       this.#ready = message;
       this.#finishIfReady();
+      return;
+    }
+    if (type === 'qp-error') {
+      // The server has made it a session, and that broke before this side knew.
+      this.#fail(peerQueuePairError(message));
       return;
     }
     if (type === 'keepalive') return;

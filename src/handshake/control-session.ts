@@ -7,7 +7,7 @@
 import { VerbenaError, type VerbenaErrorCode } from '../errors.js';
 import type { ControlChannel, ControlListener } from './control-channel.js';
 import type { ControlMessage, QpErrorMessage } from './messages.js';
-import { describeView, explainFailure } from './peer-view.js';
+import { explainFailure, peerQueuePairError } from './peer-view.js';
 
 /** How long the peer may take to say what it saw of a failed queue pair. */
 const PEER_VIEW_MS = 200;
@@ -227,11 +227,7 @@ export class ControlSession implements ControlListener {
       this.#endFailed(explainFailure(this.#failure.wcStatus, view));
       return;
     }
-    const error = new VerbenaError(
-      'ERR_VERBENA_PEER_QP_ERROR',
-      `the peer's queue pair failed (${describeView(view)}): ${view.message}`,
-      { wcStatus: view.status },
-    );
+    const error = peerQueuePairError(view);
     await this.#sendQpError(error);
     this.#channel.end();
     this.#finish(error);

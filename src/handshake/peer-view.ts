@@ -1,4 +1,5 @@
 // What two views of a failed queue pair, this side's and the peer's, say together.
+import { VerbenaError } from '../errors.js';
 import type { QpErrorMessage } from './messages.js';
 
 /** States in which a queue pair takes what arrives. */
@@ -10,6 +11,15 @@ export function describeView({ status, state, message }: QpErrorMessage): string
     (part) => part !== undefined,
   );
   return parts.length === 0 ? message : parts.join(', ');
+}
+
+/** What it is here when the peer's queue pair failed. */
+export function peerQueuePairError(view: QpErrorMessage): VerbenaError {
+  return new VerbenaError(
+    'ERR_VERBENA_PEER_QP_ERROR',
+    `the peer's queue pair failed (${describeView(view)}): ${view.message}`,
+    { wcStatus: view.status },
+  );
 }
 
 /**

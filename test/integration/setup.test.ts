@@ -1,8 +1,10 @@
 // The set-up of a connection against peers that get it wrong: refused with a code, freed in time,
 // the others served.
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { connectWith } from '../../src/client/connect.js';
+import { connectWith, establishWith } from '../../src/client/connect.js';
+import { ClientSetup } from '../../src/client/setup.js';
 import { MessageType } from '../../src/connection/header.js';
+import type { ControlMessage } from '../../src/handshake/messages.js';
 import { connect, createServer, type Connection, type Server } from '../../src/index.js';
 import { testDevice, timeScale } from '../helpers/environment.js';
 import { makeClientCertificate } from '../helpers/client-certificate.js';
@@ -305,6 +307,24 @@ describe('a client', () => {
     await connection.close();
     const stubborn = connectWith(options, () => bystander.localPsn);
     expect(await codeOfRejection(stubborn)).toBe('ERR_VERBENA_PSN_IN_USE');
+    await expect.poll(() => server.sessions()).toHaveLength(1);
+  });
+
+  it('is told that the queue pair of the server broke before it was connected', async () => {
+    class Unlucky extends ClientSetup {
+      override onControlMessage(message: ControlMessage, raw: Buffer): void {
+        const view = { state: 'ERR', status: 'RETRY_EXC_ERR', message: 'no answer' };
+        const isReady = message.type === 'ready';
+        super.onControlMessage(isReady ? { type: 'qp-error', ...view } : message, raw);
+      }
+    }
+    const { ca } = await testCertificate();
+    const { port } = server.address();
+    const options = { device: testDevice, host: '127.0.0.1', port, ca };
+    await expect(establishWith(options, undefined, Unlucky)).rejects.toMatchObject({
+      code: 'ERR_VERBENA_PEER_QP_ERROR',
+      wcStatus: 'RETRY_EXC_ERR',
+    });
     await expect.poll(() => server.sessions()).toHaveLength(1);
   });
 
