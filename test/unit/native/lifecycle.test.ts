@@ -19,6 +19,7 @@ beforeEach(() => {
 afterEach(() => {
   addon.closeAll();
   expect(addon.liveObjects()).toEqual(nothing);
+  expect(addon.processObjects()).toEqual(nothing);
 });
 
 const withCode = (code: string): unknown => expect.objectContaining({ code }) as unknown;
@@ -303,6 +304,18 @@ describe('worker threads that share the device', () => {
       group.native.close();
     }
     expect(device.queryPort(1).state).toBe('ACTIVE');
+  });
+
+  it('are counted with this one while they live, and no longer', async () => {
+    const group = new TestGroup(device);
+    const end = new LoopbackEnd(device, group);
+    const own = { pd: 1, cq: 1, qp: 1, mr: 1, device: 1 };
+    expect(addon.processObjects()).toEqual(own);
+    const { worker } = await EchoWorker.connect(device, end);
+    expect(addon.liveObjects()).toEqual(own);
+    expect(addon.processObjects()).toEqual({ pd: 2, cq: 2, qp: 2, mr: 2, device: 2 });
+    await worker.terminate();
+    expect(addon.processObjects()).toEqual(own);
   });
 
   it('may call process.exit() in a completion callback', async () => {
