@@ -31,6 +31,13 @@ interface WaitingCall {
   readonly reject: (error: Error) => void;
 }
 
+/** The process's own flags, but for one that a thread refuses: it is for a script in a flag. */
+function threadFlags(flags: readonly string[]): string[] {
+  return flags.filter(
+    (flag, at) => !flag.startsWith('--input-type') && flags[at - 1] !== '--input-type',
+  );
+}
+
 /** Why a worker ended that nobody had stopped, in words. */
 function describeEnd(exitCode: number, error: unknown): string {
   if (error === undefined) return `it ended with status ${exitCode}, as by process.exit()`;
@@ -55,6 +62,7 @@ export class WorkerLink {
     this.#worker = new Worker(script, {
       workerData: orders,
       name: `verbena worker ${orders.index}`,
+      execArgv: threadFlags(process.execArgv),
       ...(heapMb === undefined ? {} : { resourceLimits: { maxOldGenerationSizeMb: heapMb } }),
     });
     this.#worker.on('message', (message: FromWorker) => this.#onMessage(message));

@@ -36,13 +36,17 @@ import {
 const empty = new Uint8Array(0);
 
 let folder: string;
+/** For tests that need none of their own: threads take long to start on an emulated machine. */
+let shared: Server;
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'verbena-workers-'));
   writeFileSync(join(folder, 'ca.pem'), (await testCertificate()).ca);
+  shared = await startWorkers({ regionBytes: 1 << 20 });
 });
 afterEach(() => expectSessionsOnly(0));
-afterAll(() => {
+afterAll(async () => {
+  await shared.close();
   rmSync(folder, { recursive: true });
   expectNothingLeftAnywhere();
 });
@@ -92,13 +96,6 @@ function ask(
 }
 
 describe('a server with workers', () => {
-  // One for most of these tests: threads take long to start on an emulated machine.
-  let shared: Server;
-  beforeAll(async () => {
-    shared = await startWorkers({ regionBytes: 1 << 20 });
-  });
-  afterAll(() => shared.close());
-
   it('serves sessions in threads of their own, and shows where they are', async () => {
     await withClients(shared, ['a', 'b'], async (server, clients) => {
       const answers = await Promise.all(clients.map(whoServes));
@@ -495,7 +492,6 @@ describe('reload()', () => {
     expect(later.maxPayloadBytes).toBe(1000);
     await later.close();
     await server.close();
-    expectNothingLeftAnywhere();
   });
 });
 
