@@ -72,13 +72,14 @@ describe('limits', () => {
     expect(server.stats().requestQueue.queueSize).toBe(7);
     read({ cpu: 60, memory: 0, queue: 0 });
     expect(server.stats().loadShedding.reasons).toEqual(['cpu']);
-    await codeOfRejection(connectTo(server));
-    expect(await codeOfRejection(connectTo(server))).toBe('ERR_VERBENA_RESOURCE_EXHAUSTED');
-    expect(server.stats().noRoom.addressRate).toBe(1);
+    const joining = Array.from({ length: 4 }, () => codeOfRejection(connectTo(server)));
+    expect(await Promise.all(joining)).toContain('ERR_VERBENA_RESOURCE_EXHAUSTED');
+    const { noRoom } = server.stats();
+    expect([noRoom.shedding > 0, noRoom.addressRate > 0]).toEqual([true, true]);
   });
 
   it('that a session was granted stay, and newcomers get the new ones', async () => {
-    server.reload({ maxConnections: 2, maxPayloadBytes: 1000, keepaliveSec: 0.05 });
+    server.reload({ maxConnections: 2, maxPayloadBytes: 1000, keepaliveSec: 30 });
     const second = await connectTo(server, { name: 'second' });
     expect([client.maxPayloadBytes, second.maxPayloadBytes]).toEqual([64 * 2 ** 20, 1000]);
     expect(await codeOfRejection(second.request(new Uint8Array(2000)))).toBe(
