@@ -70,6 +70,7 @@ export interface EndpointUser {
 
 /** What arrived and is not handled: the messages of a SEND from `at` to `end`, or an immediate. */
 interface Unread {
+  readonly arrivedMs: number;
   readonly slot: number;
   at: number;
   readonly end: number;
@@ -128,6 +129,8 @@ export class Endpoint implements CompletionSink, TickTask, RetireListener {
   readonly bytes: Uint8Array;
   readonly view: DataView;
   scheduled = false;
+  /** When the message that is handled now arrived, of `performance.now()`. */
+  arrivedMs = 0;
   user: EndpointUser;
   readonly #credits: Credits;
   readonly #workQueue: WorkQueue;
@@ -333,7 +336,8 @@ export class Endpoint implements CompletionSink, TickTask, RetireListener {
     this.stats.receivesCompleted++;
     if (!isImmediate) this.stats.bytesReceived += byteLength;
     const at = slot * this.slotBytes;
-    this.#unread.push({ slot, at, end: at + byteLength, isImmediate, imm });
+    const { deliveredMs: arrivedMs } = this.qp.device.group;
+    this.#unread.push({ arrivedMs, slot, at, end: at + byteLength, isImmediate, imm });
     if (this.#unread.length === 1) this.#readOn();
   }
 
@@ -368,6 +372,7 @@ export class Endpoint implements CompletionSink, TickTask, RetireListener {
   #readMessage(unread: Unread): void {
     const header = this.#header;
     const { slot, at, end } = unread;
+    this.arrivedMs = unread.arrivedMs;
     const start = slot * this.slotBytes;
     const wrong = readHeader(this.view, at, end, header) ?? this.#checkCredit(start, at, end);
     if (wrong !== undefined) {

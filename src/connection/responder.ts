@@ -44,6 +44,8 @@ export interface ResponderOptions<Session> {
   readonly rendezvousTimeoutMs: number;
   /** Learns how long each request took, from its arrival to its answer. */
   readonly durations: DurationHistogram;
+  /** Learns how long each request that was taken had waited since its arrival. */
+  readonly startDelays: DurationHistogram;
   /** A handler threw something that is not a RequestError, or returned what is no response. */
   readonly onHandlerError: (error: unknown) => void;
 }
@@ -290,7 +292,7 @@ export class Responder<Session> {
   }
 
   #accept(header: MessageHeader, bytes: number): ServedRequest<Session> | undefined {
-    const { timeoutMs, session, gate } = this.#options;
+    const { timeoutMs, session, gate, startDelays } = this.#options;
     const { id } = header;
     if (this.#open.has(id) || this.#pulling.has(id)) {
       this.#endpoint.failProtocol(`request ${id} is begun twice`);
@@ -300,6 +302,7 @@ export class Responder<Session> {
     const now = performance.now();
     if (this.#isRefused(id, bytes, now)) return undefined;
     gate.hold(bytes);
+    startDelays.observe(now - this.#endpoint.arrivedMs);
     const deadline = now + timeoutMs;
     const request = new ServedRequest(session, header, bytes, deadline);
     this.#open.set(id, request);

@@ -493,4 +493,9 @@ export const histogramMetrics: readonly HistogramDefinition[] = [
     help: 'From the arrival of a request to its answer, of those that were taken.',
     read: ({ stats }) => stats.requestDurations,
   },
+  {
+    name: 'verbena_request_start_delay_seconds',
+    help: 'From the arrival of a request to the moment that it is taken.',
+    read: ({ stats }) => stats.requestStartDelays,
+  },
 ];

@@ -62,6 +62,7 @@ export class PollGroup {
   #spareTasks: TickTask[] = [];
   #tickPending = false;
   #active = 1;
+  #deliveredMs = 0;
   #resumptions: (() => void)[] = [];
 
   constructor(device: NativeDevice, options: PollGroupOptions = {}) {
@@ -108,6 +109,11 @@ export class PollGroup {
   /** About how many users have something to do in each tick. */
   get active(): number {
     return this.#active;
+  }
+
+  /** When the newest completions were delivered, of `performance.now()`. */
+  get deliveredMs(): number {
+    return this.#deliveredMs;
   }
 
   /** Calls back in the next turn of the event loop, so that others have theirs before. */
@@ -173,6 +179,7 @@ export class PollGroup {
 
   #dispatch(count: number): void {
     const records = this.#completions;
+    this.#deliveredMs = performance.now();
     for (let record = 0; record < count; record++) {
       const base = record * COMPLETION_WORDS;
       const sink = this.#sinks.get(records[base + CompletionWord.qpIndex] as number);

@@ -48,6 +48,7 @@ export function makePlane(wanted: PlaneOptions): DataPlane {
     handler,
     traffic: newTrafficStats(),
     requestDurations: new DurationHistogram(),
+    requestStartDelays: new DurationHistogram(),
     gate: new RequestGate(options.queueSize),
   });
   return options.workers === 0 ? local : new WorkerPlane(makePool(wanted), local, device.name);

@@ -75,6 +75,8 @@ export interface ServerStats {
   readonly handshakeDurations: Durations;
   /** From the arrival of a request to its answer, of those that were taken. */
   readonly requestDurations: Durations;
+  /** From the arrival of a request to its being taken: it is handled at once, or read. */
+  readonly requestStartDelays: Durations;
   /** Queue pairs that broke, by the verbs status (or else the code) of the cause. */
   readonly queuePairFailures: Readonly<Record<string, number>>;
   /** Sessions ended, by the code of the reason. */

@@ -39,11 +39,12 @@ export class LocalPlane implements DataPlane {
   }
 
   counts(): PlaneCounts {
-    const { device, traffic, requestDurations, gate } = this.#host;
+    const { device, traffic, requestDurations, requestStartDelays, gate } = this.#host;
     const { registry } = device;
     return {
       traffic: { ...traffic, errorAnswers: { ...traffic.errorAnswers } },
       requestDurations: requestDurations.durations(),
+      requestStartDelays: requestStartDelays.durations(),
       requestQueue: gate.stats(performance.now()),
       pollGroup: this.#isClosed ? undefined : device.group.stats(),
       resources: registry.counts(),

@@ -33,6 +33,7 @@ export interface SessionDataHost<S> extends SessionGround {
   readonly options: SessionDataOptions;
   readonly handler: RequestHandler<S>;
   readonly requestDurations: DurationHistogram;
+  readonly requestStartDelays: DurationHistogram;
   readonly gate: RequestGate;
 }
 
@@ -179,7 +180,7 @@ export class LocalSessionData<S> implements SessionData, EndpointUser {
   }
 
   #makeResponder({ endpoint }: SessionResources, { hello, welcome }: Exchange): Responder<S> {
-    const { options, handler, requestDurations, gate } = this.#host;
+    const { options, handler, requestDurations, requestStartDelays, gate } = this.#host;
     return new Responder<S>({
       endpoint,
       session: this.#session,
@@ -192,6 +193,7 @@ export class LocalSessionData<S> implements SessionData, EndpointUser {
       maxResponseBytes: hello.maxPayloadBytes,
       rendezvousTimeoutMs: options.rendezvousTimeoutMs,
       durations: requestDurations,
+      startDelays: requestStartDelays,
       onHandlerError: (error) => this.#control.onHandlerError(error),
     });
   }

@@ -16,6 +16,7 @@ import type { SessionFigures } from './messages.js';
 export interface ThreadCounts {
   readonly traffic: Readonly<TrafficStats>;
   readonly requestDurations: Durations;
+  readonly requestStartDelays: Durations;
   readonly requestQueue: RequestGateStats;
   readonly pollGroup: NativePollGroupStats;
   readonly resources: Readonly<Record<ResourceKind, number>>;
@@ -74,6 +75,7 @@ export function noCounts(): ThreadCounts {
   return {
     traffic: newTrafficStats(),
     requestDurations: new DurationHistogram().durations(),
+    requestStartDelays: new DurationHistogram().durations(),
     requestQueue: gate,
     pollGroup: noPollGroupStats,
     resources: new ResourceRegistry().counts(),

@@ -60,6 +60,7 @@ class ServingThread {
       handler,
       traffic,
       requestDurations: new DurationHistogram(),
+      requestStartDelays: new DurationHistogram(),
       gate: this.#gate,
     };
   }
@@ -136,12 +137,13 @@ class ServingThread {
   }
 
   #report(withObjects: boolean): WorkerReport {
-    const { device, traffic, requestDurations } = this.#host;
+    const { device, traffic, requestDurations, requestStartDelays } = this.#host;
     const { registry, group } = device;
     return {
       counts: {
         traffic,
         requestDurations: requestDurations.durations(),
+        requestStartDelays: requestStartDelays.durations(),
         requestQueue: this.#gate.stats(performance.now()),
         pollGroup: group.stats(),
         resources: registry.counts(),

@@ -24,7 +24,7 @@ import {
 } from '../helpers/verbena.js';
 
 /** What the handler does for each method. */
-const Method = { echo: 0, refuse: 1, throws: 2, hold: 3, never: 4, slow: 5 } as const;
+const Method = { echo: 0, refuse: 1, throws: 2, hold: 3, never: 4, slow: 5, compute: 6 } as const;
 const MAX_REQUESTS = 4;
 
 let server: Server;
@@ -40,6 +40,8 @@ async function start(options: Partial<ServerOptions> = {}): Promise<void> {
       if (method === Method.throws) throw new Error('a bug');
       if (method === Method.hold) await held;
       if (method === Method.slow) await delay(60);
+      if (method === Method.compute)
+        for (const end = performance.now() + 60; performance.now() < end;);
       if (method === Method.never) await new Promise(() => undefined);
       return payload;
     },
@@ -198,6 +200,18 @@ describe('requests', () => {
     expect(samples['verbena_request_duration_seconds_bucket{le="0.05"}']).toBe(0);
     expect(samples['verbena_request_duration_seconds_bucket{le="10"}']).toBe(1);
     expect(samples['verbena_request_duration_seconds_sum']).toBeGreaterThan(0.05);
+    await client?.close();
+  });
+
+  it('have the time that others kept them from their handler in another', async () => {
+    const [client] = await clients(1);
+    const ask = () => client?.request(pattern(10), { method: Method.compute });
+    // They arrive together, and the second is taken when the first is done.
+    await Promise.all([ask(), ask()]);
+    const samples = await scrape();
+    expect(samples['verbena_request_start_delay_seconds_count']).toBe(2);
+    expect(samples['verbena_request_start_delay_seconds_sum']).toBeGreaterThan(0.05);
+    expect(samples['verbena_request_start_delay_seconds_bucket{le="0.05"}']).toBeLessThan(2);
     await client?.close();
   });
 
