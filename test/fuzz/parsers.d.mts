@@ -1,0 +1,2 @@
+/** See parsers.mjs. */
+export function parserTargets(api: object): Record<string, (bytes: Uint8Array) => void>;
