@@ -1,5 +1,5 @@
-// `npm run fuzz -- [--seconds N] [--keep] [--seed N]`: fuzzes each target for N seconds (60), from its
-// corpus; with --keep, what covers something new joins the corpus. Those of the soft device are
+// `npm run fuzz -- [--seconds N] [--keep] [--seed N]`: fuzzes each target for N seconds (60), from
+// its corpus; with --keep, what covers something new joins the corpus. Those of the soft device are
 // libFuzzer's; those of what TypeScript parses are guided by V8's coverage.
 import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';

@@ -117,7 +117,7 @@ function runOnce(target, input) {
 }
 
 /**
- * Runs `target` with changed inputs of `corpus` for so long. Resolves with the number of runs, how much
+ * Runs `target` with changed inputs of `corpus` for so long. Returns the number of runs, how much
  * was covered, and the inputs that covered something new. Throws a Finding.
  */
 export function fuzzParser(target, corpus, { seconds, seed }) {
