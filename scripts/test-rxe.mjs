@@ -13,7 +13,7 @@ import { Failure, main, root, run } from './lib/run.mjs';
 import { vitestCommand, vitestCounts } from './lib/vitest.mjs';
 import { setup } from './setup.mjs';
 
-const timeoutSeconds = { pairwise: 1500, full: 7200 };
+const timeoutSeconds = { pairwise: 2400, full: 7200 };
 
 // An emulated machine is many times slower than its host, and other work may share the cores.
 const timeScale = 5;
