@@ -207,13 +207,6 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
     this.#gid = lease.device.chooseGid(port.port, { index: options.gidIndex });
     this.#plane = this.#makePlane(port, raw, handler);
     this.#host = this.#makeHost(port, new PsnSet(psnSource));
-    this.#load = new LoadWatch({
-      thresholds: thresholdsOf(options),
-      source: loadSource ?? this.#processLoad(),
-      queue: this.#plane.queue,
-      onChange: (change) => this.emit('load', change),
-    });
-    this.#stopWatching = lease.device.watch((event) => this.#onDeviceEvent(event));
     this.#listener = new Listener({
       tls: tlsOptionsOf(raw, options),
       limits: listenerLimitsOf(options),
@@ -223,6 +216,14 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
         this.#onRefused(new VerbenaError('ERR_VERBENA_TLS', message, { cause }));
       },
     });
+    // Last, for nobody stops them when the constructor throws.
+    this.#load = new LoadWatch({
+      thresholds: thresholdsOf(options),
+      source: loadSource ?? this.#processLoad(),
+      queue: this.#plane.queue,
+      onChange: (change) => this.emit('load', change),
+    });
+    this.#stopWatching = lease.device.watch((event) => this.#onDeviceEvent(event));
   }
 
   async listen(): Promise<void> {

@@ -133,3 +133,16 @@ describe('while load is shed', () => {
     await Promise.all(others.map((other) => other.close()));
   });
 });
+
+describe('a server that cannot start', () => {
+  it('is not watched', async () => {
+    let watching = 0;
+    const loadSource = (): (() => void) => {
+      watching++;
+      return () => watching--;
+    };
+    const started = startServer({ cert: 'no certificate' }, { loadSource });
+    expect(await codeOfRejection(started)).toBe('ERR_VERBENA_TLS');
+    expect(watching).toBe(0);
+  });
+});
