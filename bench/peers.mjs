@@ -6,7 +6,7 @@
 //
 // Build first with `npm run build`. The peers' packages are installed under bench/peers when they are
 // missing. With --guard it fails when a ratio to net is below half of what peers/recorded.json has,
-// which is what a busy machine of two cores gives. stdout has the result, the steps go to stderr.
+// the least that idle and busy machines of two cores gave. stdout has the result, the steps go to stderr.
 import { execFileSync, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
