@@ -1,8 +1,10 @@
 // A server whose device loses its port for a while, or fails: told through VERBENA_SOFT_CONTROL.
+// With workers each of their threads has the device open, and hears of it for its own sessions.
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { connect, type Connection, type VerbenaError } from '../../../src/index.js';
 import { expectOneLine, type TestProcess, verbena } from '../../helpers/process.js';
@@ -12,6 +14,7 @@ import {
   expectNothingLeft,
   pattern,
 } from '../../helpers/verbena.js';
+import { workerHandler } from '../../helpers/workers.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'verbena-events-'));
 const fifo = join(folder, 'control.fifo');
@@ -29,14 +32,14 @@ function newClient(): Promise<Connection> {
   return connect({ device: 'soft', host: '127.0.0.1', port, ca });
 }
 
-beforeEach(async () => {
-  server = verbena(['serve', '--device', 'soft', '--dev-cert', dev, '--port', '0'], {
+async function start(flags: readonly string[]): Promise<void> {
+  server = verbena(['serve', '--device', 'soft', '--dev-cert', dev, '--port', '0', ...flags], {
     env: { ...process.env, VERBENA_SOFT_CONTROL: fifo },
   });
   const [, found] = await server.waitFor(/listening on \S+:(\d+)/);
   port = Number(found);
   clients = [await newClient(), await newClient()];
-});
+}
 
 afterEach(async () => {
   for (const client of clients) await client.close();
@@ -46,7 +49,12 @@ afterEach(async () => {
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-describe('a server', () => {
+describe.each([
+  ['a server', []],
+  ['a server with workers', ['--workers', '2', '--handler', fileURLToPath(workerHandler)]],
+])('%s', (_, flags) => {
+  beforeEach(() => start(flags));
+
   it('whose port is down refuses newcomers, and serves on when it is up', async () => {
     tell('port down');
     await server.waitFor(/port is down/, 'stderr');
