@@ -1,6 +1,6 @@
 // The public API of Verbena: a server, a client, and what they are described with.
 export { createServer } from './server/server.js';
-export type { Server, ServerEvents } from './server/server.js';
+export type { Server, ServerEvents } from './server/api.js';
 export type { ServerSnapshot, ServerState, ServerStats, SessionSnapshot } from './server/views.js';
 export type { ServerOptions } from './server/options.js';
 export type { ReloadOptions, ReloadResult } from './server/reload.js';
@@ -15,7 +15,7 @@ export type { Session, SessionEvents } from './server/session.js';
 export type { WorkerAffinity } from './workers/affinity.js';
 export type { PlacementStrategy } from './workers/placement.js';
 export type { WorkerState, WorkerStats } from './workers/worker-slot.js';
-export type { IncomingRequest, RequestHandler } from './connection/responder.js';
+export type { IncomingRequest, RequestHandler } from './connection/served-request.js';
 
 export { connect } from './client/connect.js';
 export type {

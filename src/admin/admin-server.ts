@@ -5,7 +5,7 @@ import { integerOption, stringOption } from '../connection/option-checks.js';
 import { messageOf, VerbenaError } from '../errors.js';
 import { metricsOf, type Metrics } from '../metrics/metrics.js';
 import { listenError } from '../server/listener.js';
-import type { Server } from '../server/server.js';
+import type { Server } from '../server/api.js';
 import { readAssets, type Asset } from './assets.js';
 import { Live } from './live.js';
 import { statusOf } from './status.js';

@@ -3,7 +3,7 @@ import type { ServerResponse } from 'node:http';
 import type { LoadResource } from '../admission/load-shedder.js';
 import { packageVersion } from '../native/package.js';
 import type { OwnerNode } from '../rdma/registry.js';
-import type { Server } from '../server/server.js';
+import type { Server } from '../server/api.js';
 import type { ServerState, ServerStats } from '../server/views.js';
 import { History, SAMPLE_INTERVAL_MS, type Sample } from './history.js';
 import { listeningAt, type StatusDocument } from './status.js';

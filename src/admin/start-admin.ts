@@ -1,5 +1,5 @@
 // `startAdmin`: loads the admin port when somebody wants it.
-import type { Server } from '../server/server.js';
+import type { Server } from '../server/api.js';
 import type { AdminOptions, AdminServer } from './admin-server.js';
 
 /**

@@ -2,7 +2,7 @@
 // docs/metrics.md; fields are added, never changed.
 import type { AddressInfo } from 'node:net';
 import { packageVersion } from '../native/package.js';
-import type { Server } from '../server/server.js';
+import type { Server } from '../server/api.js';
 import type { ServerSnapshot, ServerState, ServerStats, SessionSnapshot } from '../server/views.js';
 
 /** A client in the document; its sequence numbers stay private. */

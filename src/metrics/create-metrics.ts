@@ -1,5 +1,5 @@
 // `createMetrics`: loads what makes metrics when somebody wants them.
-import type { Server } from '../server/server.js';
+import type { Server } from '../server/api.js';
 import type { Metrics } from './metrics.js';
 
 /**

@@ -4,7 +4,7 @@ import { performance } from 'node:perf_hooks';
 import { Counter, Gauge, Registry, type Metric } from 'prom-client';
 import { durationBounds, type Durations } from '../connection/duration-histogram.js';
 import { packageVersion } from '../native/package.js';
-import type { Server } from '../server/server.js';
+import type { Server } from '../server/api.js';
 import {
   histogramMetrics,
   numberMetrics,

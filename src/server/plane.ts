@@ -1,7 +1,7 @@
 // Makes what the options ask for: sessions served by this thread, or by workers.
 import { RequestGate } from '../admission/request-gate.js';
 import { DurationHistogram } from '../connection/duration-histogram.js';
-import type { RequestHandler } from '../connection/responder.js';
+import type { RequestHandler } from '../connection/served-request.js';
 import { newTrafficStats } from '../connection/traffic-stats.js';
 import type { VerbenaError } from '../errors.js';
 import { loadAddon } from '../native/load.js';

@@ -2,11 +2,10 @@
 import { EventEmitter } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import type { LoadChange, LoadThresholds } from '../admission/load-shedder.js';
+import type { LoadThresholds } from '../admission/load-shedder.js';
 import { ringsBytes } from '../connection/endpoint.js';
-import { DurationHistogram } from '../connection/duration-histogram.js';
 import { numberOption } from '../connection/option-checks.js';
-import type { RequestHandler } from '../connection/responder.js';
+import type { RequestHandler } from '../connection/served-request.js';
 import { within } from '../connection/within.js';
 import { VerbenaError, cleanupError, messageOf, toVerbenaError } from '../errors.js';
 import { PsnSet, drawPsn } from '../handshake/psn.js';
@@ -16,112 +15,21 @@ import type { DeviceCounters } from '../rdma/device-counters.js';
 import { acquireDevice, type Device, type DeviceEvent, type DeviceLease } from '../rdma/device.js';
 import { readSystemLimits } from '../rdma/system-limits.js';
 import type { DataPlane } from '../workers/data-plane.js';
+import type { Server, ServerEvents } from './api.js';
 import { capacityOf, type Capacity } from './capacity.js';
 import { Listener, type ListenerLimits, type PendingSocket } from './listener.js';
 import { LoadWatch, processLoad, type LoadSource } from './load-watch.js';
 import { planReload, type ReloadOptions, type ReloadResult } from './reload.js';
 import { resolveServerOptions, type ResolvedServerOptions, type ServerOptions } from './options.js';
 import { handlerOf, makePlane, sessionDataOptions } from './plane.js';
-import {
-  AdmissionRefusal,
-  admissionRefusalReasons,
-  deviceFailedError,
-  drainingError,
-  refusalIn,
-  workerDrainingError,
-  type AdmissionRefusalReason,
-} from './refusal.js';
+import { deviceFailedError, drainingError, refusalIn, workerDrainingError } from './refusal.js';
 import { ServerSession, type Session, type SessionHost } from './session.js';
 import { SlotLine } from './slot-line.js';
 import { SlotMap } from './slot-map.js';
+import { Tally } from './tally.js';
 import type { ServerSnapshot, ServerState, ServerStats } from './views.js';
 
 const MAX_DRAIN_MS = 86_400_000;
-
-export interface ServerEvents {
-  /** A client is connected. */
-  session: [session: Session];
-  /** A client is gone and everything of it released. `reason.code` says how it ended. */
-  sessionEnd: [session: Session, reason: VerbenaError];
-  /** A client was refused during its set-up. */
-  refused: [error: VerbenaError];
-  /** A handler threw what is not a RequestError; the client got a general error. */
-  requestError: [session: Session, error: unknown];
-  /**
-   * The device's port went down, or is active again. Meanwhile newcomers are refused; sessions live
-   * for as long as the device repeats what it sent.
-   */
-  port: [isActive: boolean];
-  /** The server begins to shed load for want of a resource, or ends that. */
-  load: [change: LoadChange];
-  /**
-   * A worker ended that nobody had stopped, or one could not be started in its place. Its sessions
-   * are closed with ERR_VERBENA_WORKER_LOST, and it is replaced.
-   */
-  workerLost: [worker: number, reason: VerbenaError];
-  /**
-   * The server itself has a problem: the device or the listening socket failed, or a clean-up step
-   * did.
-   */
-  error: [error: VerbenaError];
-  /** Everything is released; the server is of no more use. */
-  close: [];
-}
-
-/** A running server; see `createServer`. */
-export interface Server extends EventEmitter<ServerEvents>, AsyncDisposable {
-  /** Name of the device in use. */
-  readonly deviceName: string;
-  readonly state: ServerState;
-  /** Clients that configuration, device and system allow, and each of their limits. */
-  readonly capacity: Capacity;
-  /** Where it listens for TLS. */
-  address(): AddressInfo;
-  /** Clients connected now. */
-  sessions(): Session[];
-  /** What exists now: sessions and every native object. */
-  snapshot(): ServerSnapshot;
-  /** What happened so far, in numbers. */
-  stats(): ServerStats;
-  /**
-   * With workers, brings what `stats`, `snapshot` and sessions show of them up to date, as far as
-   * they are not too busy to report; otherwise that is up to a second old, and objects are as old
-   * as the last call that did not leave them out. Without workers there is nothing to do.
-   */
-  refresh(options?: { readonly objects?: boolean }): Promise<void>;
-  /**
-   * Ends one worker and starts it anew: no new clients for it, those connected are asked to finish
-   * and leave, and those that do not within `timeoutMs` (default: `drainTimeoutMs`) are closed.
-   * Resolves when the new one takes clients. Rejects with ERR_VERBENA_INVALID_OPTION when there is
-   * no such worker.
-   */
-  drainWorker(worker: number, timeoutMs?: number): Promise<void>;
-  /**
-   * What the device counts itself, of all its users in this process (the soft device) or on this
-   * machine, under its own names. Empty once the server is closed.
-   */
-  deviceCounters(): Promise<DeviceCounters>;
-  /**
-   * Changes options while the server runs: limits, thresholds, timeouts and certificates. What a
-   * session was granted stays; new values count for clients that connect from now on. Options that
-   * need another start are named and stay as they are. Throws, and changes nothing, when anything
-   * is not allowed: ERR_VERBENA_INVALID_OPTION, ERR_VERBENA_TLS, ERR_VERBENA_CLOSED.
-   */
-  reload(changes: ReloadOptions): ReloadResult;
-  /**
-   * Refuses new clients, asks those connected to finish and leave, and closes those that do not
-   * within `timeoutMs` (default: `drainTimeoutMs`). Resolves when no session is left. The server
-   * still answers newcomers, with a refusal.
-   */
-  drain(timeoutMs?: number): Promise<void>;
-  /**
-   * Gives requests in work up, closes every session in order, and releases everything. Idempotent.
-   * Rejects with ERR_VERBENA_CLEANUP when something could not be released.
-   */
-  close(): Promise<void>;
-  /** `drain`, then `close`. */
-  [Symbol.asyncDispose](): Promise<void>;
-}
 
 let serversMade = 0;
 
@@ -144,10 +52,6 @@ function thresholdsOf(options: ResolvedServerOptions): LoadThresholds {
     memory: options.memoryThresholdPercent,
     queue: options.queueThresholdPercent,
   };
-}
-
-function increment(counts: Record<string, number>, code: string): void {
-  counts[code] = (counts[code] ?? 0) + 1;
 }
 
 function capacityFor({ attributes, pinsMemory }: Device, options: ResolvedServerOptions): Capacity {
@@ -176,15 +80,8 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
   /** Being set up, and set up. */
   readonly #pending = new Set<ServerSession>();
   readonly #sessions = new Set<ServerSession>();
-  readonly #refused: Record<string, number> = {};
-  readonly #noRoom = Object.fromEntries(
-    admissionRefusalReasons.map((reason) => [reason, 0]),
-  ) as Record<AdmissionRefusalReason, number>;
-  readonly #ended: Record<string, number> = {};
-  readonly #queuePairFailures: Record<string, number> = {};
-  readonly #handshakes = new DurationHistogram();
+  readonly #tally = new Tally();
   readonly #failures: unknown[] = [];
-  #accepted = 0;
   #state: ServerState = 'listening';
   #emptyWaiters: (() => void)[] = [];
   #closing: Promise<void> | undefined;
@@ -294,18 +191,13 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
   stats(): ServerStats {
     return {
       ...this.#plane.counts(),
+      ...this.#tally.counts(),
       state: this.#state,
       connections: this.#sessions.size,
       pendingHandshakes: this.#listener.pending,
-      accepted: this.#accepted,
-      refused: { ...this.#refused },
-      noRoom: { ...this.#noRoom },
       turnedAway: this.#listener.turnedAway,
       droppedByRate: this.#listener.droppedByRate,
       connectionQueue: this.#host.line.stats(),
-      handshakeDurations: this.#handshakes.durations(),
-      queuePairFailures: { ...this.#queuePairFailures },
-      ended: { ...this.#ended },
       loadShedding: this.#load.stats(),
       workers: this.#plane.workers(),
     };
@@ -446,8 +338,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
       place: (session, identity) => this.#plane.place(session, identity),
       resourcesOf: (owner) => this.#plane.resourcesOf(owner),
       refusal: () => refusalIn(this.#state, this.#device.name) ?? this.#load.refusal(),
-      onQueuePairFailed: ({ wcStatus, code }) =>
-        increment(this.#queuePairFailures, wcStatus ?? code),
+      onQueuePairFailed: (error) => this.#tally.queuePairFailed(error),
       onSessionReady: (session) => this.#onReady(session),
       onSetupFailed: (session, error, failures) => {
         this.#onCleanedUp(failures);
@@ -456,7 +347,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
       },
       onSessionEnded: (session, reason, failures) => {
         this.#onCleanedUp(failures);
-        increment(this.#ended, reason.code);
+        this.#tally.ended(reason);
         this.#forget(session);
         this.emit('sessionEnd', session, reason);
       },
@@ -476,7 +367,7 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
 
   #onSecure(socket: TLSSocket, pending: PendingSocket): void {
     const session = new ServerSession(this.#host, socket, (isReady) => {
-      if (isReady) this.#handshakes.observe(pending.ageMs);
+      if (isReady) this.#tally.accepted(pending.ageMs);
       pending.done();
     });
     this.#pending.add(session);
@@ -490,15 +381,13 @@ class RunningServer extends EventEmitter<ServerEvents> implements Server {
   }
 
   #onReady(session: ServerSession): void {
-    this.#accepted++;
     this.#pending.delete(session);
     this.#sessions.add(session);
     this.emit('session', session);
   }
 
   #onRefused(error: VerbenaError): void {
-    increment(this.#refused, error.code);
-    if (error instanceof AdmissionRefusal) this.#noRoom[error.reason]++;
+    this.#tally.refused(error);
     this.emit('refused', error);
   }
 

@@ -2,7 +2,7 @@
 // check.
 import { availableParallelism } from 'node:os';
 import { integerOption } from '../connection/option-checks.js';
-import type { RequestHandler } from '../connection/responder.js';
+import type { RequestHandler } from '../connection/served-request.js';
 import { VerbenaError } from '../errors.js';
 import type { WorkerAffinity } from '../workers/affinity.js';
 import { placementStrategies, type PlacementStrategy } from '../workers/placement.js';

@@ -1,7 +1,7 @@
 // Loads a request handler from a module of the user, and says what is wrong with one that is none.
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import type { RequestHandler } from '../connection/responder.js';
+import type { RequestHandler } from '../connection/served-request.js';
 import { VerbenaError, messageOf } from '../errors.js';
 
 const EXAMPLE = 'export default ({ payload }) => payload;';
