@@ -378,6 +378,19 @@ TEST(StandbyPolicy, StandsByForAWhileAfterAPoll) {
   EXPECT_FALSE(policy.stands_by(1000 + kTimes.standby, 1000));
 }
 
+TEST(StandbyPolicy, LooksLessOftenTheLongerTheProgramPolls) {
+  const StandbyPolicy policy(kTimes);
+  const TimeNs since = kNsPerSecond;
+  const auto patience = [&](TimeNs polled_for) {
+    return policy.standby_end(since, since + polled_for) - since - polled_for;
+  };
+  EXPECT_EQ(patience(0), kTimes.standby);
+  EXPECT_EQ(patience(8 * kMs), kTimes.standby);
+  EXPECT_EQ(patience(32 * kMs), 2 * kMs);
+  EXPECT_EQ(patience(kNsPerSecond), kTimes.standby_most);
+  EXPECT_EQ(policy.standby_end(since, 0), 0) << "it has handed over";
+}
+
 TEST(StandbyPolicy, DrivesLongerEachTimeThatPacketsWaitedForMostOfTheTime) {
   StandbyPolicy policy(kTimes);
   TimeNs now = kNsPerSecond;

@@ -159,7 +159,7 @@ void DeviceThread::stand_by() {
   for (;;) {
     in_standby_.store(1);
     last_poll = last_poll_.load();
-    const TimeNs end = policy_.standby_end(last_poll);
+    const TimeNs end = policy_.standby_end(since, last_poll);
     if (stopping_.load() || end <= monotonic_now()) break;
     futex_wait_until(in_standby_, 1, end);
     count(counters_.wakeups);

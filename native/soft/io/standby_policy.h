@@ -15,9 +15,10 @@ namespace verbena::io {
 class StandbyPolicy {
  public:
   struct Times {
-    // The program counts as polling for this long after it last drove the lane. No packet waits
-    // much longer than this.
+    // The program counts as polling for this long after it last drove the lane, so long may packets
+    // wait; for longer, at most so long, when it has polled without a pause.
     TimeNs standby = 500'000;
+    TimeNs standby_most = 4'000'000;
     TimeNs thread_driven_least = 10'000'000;
     TimeNs thread_driven_most = kNsPerSecond;
     // After so long a time of standby that went well, earlier failures are forgotten.
@@ -30,10 +31,14 @@ class StandbyPolicy {
   // `last_poll` is when the program last drove the lane; 0 when it said that it stops.
   bool stands_by(TimeNs now, TimeNs last_poll) {
     if (gap_began_ != 0 && last_poll > gap_began_) judge(last_poll);
-    return now >= thread_driven_until_ && now < standby_end(last_poll);
+    return now >= thread_driven_until_ && now < standby_end(last_poll, last_poll);
   }
-  TimeNs standby_end(TimeNs last_poll) const {
-    return last_poll == 0 ? 0 : last_poll + times_.standby;
+  // Of a standby that began at `since`. To look whether the program still polls costs it more than
+  // a request does: the longer it has, the less often.
+  TimeNs standby_end(TimeNs since, TimeNs last_poll) const {
+    if (last_poll == 0) return 0;
+    const TimeNs trusted = std::min((last_poll - since) / kPollsPerWait, times_.standby_most);
+    return last_poll + std::max(times_.standby, trusted);
   }
 
   // The program went to sleep and said so.
@@ -48,6 +53,9 @@ class StandbyPolicy {
   }
 
  private:
+  // Packets wait for at most one part in so many of the time that it polled.
+  static constexpr TimeNs kPollsPerWait = 16;
+
   // It polls again. Who polled for longer than it left packets waiting had other work to do, or was
   // kept from the processor: then the thread would be in its way.
   void judge(TimeNs polled_again) {
