@@ -3,16 +3,19 @@
 //
 //   npm run --silent bench:peers -- [--json] [--quick] [--runs 5] [--seconds 2]
 //                                   [--peers net,tls] [--cases echo-64-16x16] [--guard]
+//                                   [--plots FOLDER]
 //
 // Build first with `npm run build`. The peers' packages are installed under bench/peers when they are
 // missing. With --guard it fails when a ratio to net is below half of what peers/recorded.json has,
-// the least that idle and busy machines of two cores gave. stdout has the result, the steps go to stderr.
+// the least that idle and busy machines of two cores gave. With --plots it draws requests.svg and
+// latency.svg. stdout has the result, the steps go to stderr.
 import { execFileSync, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { makeDevCertificate } from '../dist/cli/dev-certificate.js';
+import { drawPlots } from './lib/plots.mjs';
 
 const KIBIBYTE = 1024;
 const MEBIBYTE = KIBIBYTE * KIBIBYTE;
@@ -44,6 +47,7 @@ const { values } = parseArgs({
     peers: { type: 'string' },
     cases: { type: 'string' },
     guard: { type: 'boolean', default: false },
+    plots: { type: 'string' },
   },
 });
 const runs = Number(values.runs ?? (values.quick ? 3 : 5));
@@ -226,4 +230,5 @@ const machine = { pinned: false, stealShare };
 const report = { results, ratios: ratiosOf(results), machine };
 if (values.json) console.log(JSON.stringify(report));
 else print(report);
+if (values.plots !== undefined) drawPlots(report, values.plots);
 if (values.guard && !isAsFastAsRecorded(report)) process.exitCode = 1;

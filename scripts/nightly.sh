@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What takes too long for every change: the long shares of simulation, fuzzing and forged packets,
-# all native tests under ThreadSanitizer, and interoperation with soft-RoCE in every combination.
+# all native tests under ThreadSanitizer, interoperation with soft-RoCE in every combination, and an
+# hour of requests.
 # The exit status is 0 only if all of it passed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -14,4 +15,5 @@ npm run --silent fuzz -- --seconds 300 || failed=1
 npm run --silent coverage:native || failed=1
 npm run --silent forge -- --packets $((1 << 24)) || failed=1
 node scripts/test-rxe.mjs --only interop --full || failed=1
+npm run build && npm run --silent bench:soak -- --minutes 60 || failed=1
 exit $failed

@@ -3,6 +3,8 @@
 import { connect as tlsConnect, createSecureContext } from 'node:tls';
 import { once } from 'node:events';
 import { connect } from '../../dist/index.js';
+import { usageNow } from '../../dist/stress/usage.js';
+import { spent } from '../lib/processes.mjs';
 
 /** An emulated machine is slow, and what is slow is measured here, not refused. */
 const patience = { handshakeTimeoutMs: 60_000, requestTimeoutMs: 60_000 };
@@ -116,6 +118,8 @@ const commands = {
     await Promise.all(clients.splice(keep).map((client) => client.close()));
     return {};
   },
+  usage: usageNow,
+  spent,
 };
 
 process.on('message', async ({ command, ...options }) => {

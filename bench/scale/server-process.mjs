@@ -1,6 +1,8 @@
 // One server of the scale benchmark: Verbena, or bare TLS that answers one line; told by messages.
 import { createServer as createTlsServer } from 'node:tls';
 import { createServer } from '../../dist/index.js';
+import { usageNow } from '../../dist/stress/usage.js';
+import { spent } from '../lib/processes.mjs';
 
 async function startVerbena({ device, cert, key, clients }) {
   const server = await createServer({
@@ -73,8 +75,11 @@ process.once('message', async (settings) => {
       process.exit(0);
     }
     if (question === 'cpu') {
-      const { user, system } = process.cpuUsage();
-      process.send({ cpuSeconds: (user + system) / 1e6 });
+      process.send(spent());
+      return;
+    }
+    if (question === 'usage') {
+      process.send({ ...(await usageNow()), ...counts() });
       return;
     }
     await collectGarbage();
@@ -83,3 +88,4 @@ process.once('message', async (settings) => {
     process.send({ rssBytes: rss, heapBytes: heapUsed, ...counts() });
   });
 });
+process.on('disconnect', () => process.exit(0));

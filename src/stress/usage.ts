@@ -30,9 +30,8 @@ async function socketsClosed(): Promise<void> {
   while (isOpen() && performance.now() < end) await sleep(5);
 }
 
-/** What this process uses at rest: without connections. */
-export async function usageAtRest(): Promise<Usage> {
-  await socketsClosed();
+/** What this process uses now, after its garbage is collected. */
+export async function usageNow(): Promise<Usage> {
   await collect();
   const { rss, heapUsed, external } = process.memoryUsage();
   return {
@@ -41,4 +40,10 @@ export async function usageAtRest(): Promise<Usage> {
     descriptors: readdirSync('/proc/self/fd').length,
     live: liveObjects(),
   };
+}
+
+/** What this process uses at rest: without connections. */
+export async function usageAtRest(): Promise<Usage> {
+  await socketsClosed();
+  return usageNow();
 }
