@@ -1,4 +1,5 @@
-// Calls that find no memory: each fails whole, and succeeds when there is memory again.
+// Calls that find no memory: each fails whole, and succeeds when there is memory again. What was
+// done before needs none.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -125,6 +126,11 @@ class Exchange {
            IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ |
                IBV_ACCESS_REMOTE_ATOMIC) {
     for (Host* host : {&pair.a, &pair.b}) host->memory_faults = &faults;
+    work();
+  }
+
+  void work() {
+    ++times;
     for (uint32_t i = 0; i < kOfEach; ++i) post(i);
     pair.run();
   }
@@ -141,7 +147,7 @@ class Exchange {
     for (const ibv_wc& each : received) EXPECT_EQ(each.status, IBV_WC_SUCCESS);
     uint64_t sum = 0;
     std::memcpy(&sum, to.bytes.data(), sizeof sum);
-    EXPECT_EQ(sum, kOfEach);
+    EXPECT_EQ(sum, times * kOfEach);
     const auto written = std::span(to.bytes).subspan(kAt, kLength);
     EXPECT_TRUE(std::ranges::all_of(written, [](std::byte each) { return each == std::byte{7}; }));
   }
@@ -170,6 +176,7 @@ class Exchange {
     pair.post_send(IBV_WR_RDMA_WRITE_WITH_IMM, id++, {from.sge(0, kLength)}, remote);
   }
 
+  uint64_t times = 0;
   Buffer from;
   Buffer to;
 };
@@ -187,6 +194,30 @@ TEST(OutOfMemoryOnTheWay, IsRepairedWhereverItHappens) {
   }
   EXPECT_GT(number, 10) << "it hardly needs memory";
   EXPECT_GT(dropped, 0U);
+}
+
+// Fails none.
+class AllocationCount : public AllocationFaults {
+ public:
+  bool next_fails() override {
+    ++count;
+    return false;
+  }
+
+  int count = 0;
+};
+
+TEST(SteadyState, TakesNoMemory) {
+  AllocationCount allocations;
+  Exchange exchange(allocations);
+  ASSERT_NO_FATAL_FAILURE(exchange.expect_all_done());
+  EXPECT_GT(allocations.count, 0) << "the first time of all";
+  allocations.count = 0;
+  for (int again = 0; again < 3; ++again) {
+    exchange.work();
+    ASSERT_NO_FATAL_FAILURE(exchange.expect_all_done());
+  }
+  EXPECT_EQ(allocations.count, 0);
 }
 
 }  // namespace
