@@ -1,5 +1,6 @@
 // The options of `connect`: what they mean, their defaults, and their check.
 import {
+  DEFAULT_SLOT_BYTES,
   MAX_TIMEOUT_MS,
   integerOption,
   numberOption,
@@ -85,7 +86,7 @@ export interface ConnectOptions extends DeviceOptions {
   readonly name?: string | undefined;
   /** Wanted SENDs under way; default 16. The server may grant less. */
   readonly slots?: number | undefined;
-  /** Wanted size of a SEND; divisible by 64, default 4096. The server may grant less. */
+  /** Wanted size of a SEND; divisible by 64, default 4160. The server may grant less. */
   readonly slotBytes?: number | undefined;
   /**
    * Wanted size of the region; default: what the server offers. It may grant less, see
@@ -150,7 +151,7 @@ export function resolveConnectOptions(options: ConnectOptions): ResolvedConnectO
     port: integerOption('port', options.port, 0, { min: 1, max: 65_535 }),
     name: stringOption('name', options.name, `pid ${process.pid}`, 128),
     slots: integerOption('slots', options.slots, 16, limits.slots),
-    slotBytes: slotBytesOption(options.slotBytes, 4096, limits.slotBytes),
+    slotBytes: slotBytesOption(options.slotBytes, DEFAULT_SLOT_BYTES, limits.slotBytes),
     regionBytes:
       regionBytes === undefined
         ? undefined

@@ -47,6 +47,9 @@ export function stringOption(
   throw invalid(name, `a string of at most ${maxLength} characters`, value);
 }
 
+/** A payload of 4 KiB fits with its header; in whole cache lines. */
+export const DEFAULT_SLOT_BYTES = 4096 + 64;
+
 /** A slot holds at least a header and a few bytes; its size keeps 64-bit values aligned. */
 export function slotBytesOption(value: number | undefined, fallback: number, range: Range): number {
   const result = integerOption('slotBytes', value, fallback, range);

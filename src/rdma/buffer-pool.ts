@@ -1,4 +1,4 @@
-// Page-aligned slabs in size classes, zeroed before they are used again by who needs that.
+// Page-aligned slabs in size classes, zeroed before they are used again as far as who asks needs it.
 import type { NativeAddon } from '../native/addon.js';
 
 const PAGE_BYTES = 4096;
@@ -53,7 +53,7 @@ export class BufferPool {
     this.#maxFreeBytes = maxFreeBytes;
   }
 
-  /** A slab of at least `bytes`, zeroed; throws ERR_VERBENA_NO_MEMORY. */
+  /** A slab of at least `bytes`, so many of them zero; throws ERR_VERBENA_NO_MEMORY. */
   acquire(bytes: number): Slab {
     return this.#acquire(bytes, true);
   }
@@ -68,7 +68,7 @@ export class BufferPool {
     const kept = this.#free.get(size)?.pop();
     const slab = kept ?? this.#create(size, zeroed);
     if (kept !== undefined) {
-      if (zeroed) slab.bytes.fill(0);
+      if (zeroed) slab.bytes.fill(0, 0, bytes);
       this.#freeBytes -= size;
       this.#reuses++;
     }

@@ -1,5 +1,6 @@
 // The server's options: what they mean, their defaults, and their check.
 import {
+  DEFAULT_SLOT_BYTES,
   MAX_TIMEOUT_MS,
   integerOption,
   numberOption,
@@ -38,7 +39,7 @@ export interface ServerOptions extends DeviceOptions, AdmissionOptions, WorkerOp
   readonly slots?: number | undefined;
   /**
    * Size of one SEND; payloads up to 16 bytes less go without rendezvous. Divisible by 64; default
-   * 4096.
+   * 4160.
    */
   readonly slotBytes?: number | undefined;
   /**
@@ -86,7 +87,7 @@ export type ResolvedServerOptions = {
   Pick<ServerOptions, 'devicePort' | 'gidIndex'>;
 
 /** What each client is granted unless told otherwise. */
-export const defaultSession = { slots: 16, slotBytes: 4096, regionBytes: 8192 };
+export const defaultSession = { slots: 16, slotBytes: DEFAULT_SLOT_BYTES, regionBytes: 8192 };
 
 const timeoutRange = { min: 1, max: MAX_TIMEOUT_MS };
 

@@ -7,7 +7,7 @@ import { codeOfRejection, connectTo, expectNothingLeft, startServer } from '../h
 afterEach(() => expectNothingLeft());
 
 describe('onPhases', () => {
-  it.each([0, 64, 4080, 4081, 100_000])('tells of a request of %i bytes', async (bytes) => {
+  it.each([0, 64, 4144, 4145, 100_000])('tells of a request of %i bytes', async (bytes) => {
     await using server = await startServer();
     await using client = await connectTo(server);
     const told: RequestPhases[] = [];

@@ -13,7 +13,7 @@ import {
 } from '../helpers/verbena.js';
 
 const MAX = 8 * 1024 * 1024;
-const SLOT = 4096;
+const SLOT = 4160;
 const LARGEST_EAGER = SLOT - 16;
 
 const Method = {
@@ -105,6 +105,12 @@ describe('a request', () => {
   it.each(sizes)('is answered with %i bytes', async (length) => {
     const response = await client.request(sized(length), { method: Method.size });
     expectEqualBytes(response, pattern(length, 2));
+  });
+
+  it('of 4 KiB is one message, with nothing to be registered and read', async () => {
+    const before = client.traffic.messagesSent;
+    expectEqualBytes(await client.request(pattern(4096)), pattern(4096));
+    expect(client.traffic.messagesSent - before).toBe(1);
   });
 
   it('over the maximum fails at the client, and nothing is sent', async () => {

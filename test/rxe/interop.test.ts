@@ -14,8 +14,8 @@ const LIMIT_MS = 300_000;
 
 const factors = {
   client: ['soft', 'rxe'],
-  // The largest that goes without rendezvous is 4080.
-  bytes: [1, 4080, 4081, 100_003, MIB, 16 * MIB],
+  // The largest that goes without rendezvous is 4144.
+  bytes: [1, 4144, 4145, 100_003, MIB, 16 * MIB],
   mtu: [256, 512, 1024, 2048, 4096],
   family: ['ipv4', 'ipv6'],
   lossPercent: [0, 1],
