@@ -18,7 +18,8 @@ class Hold : public testing::Test {
 
   // The device's first counter.
   uint64_t packets_sent() const {
-    return *static_cast<const volatile uint64_t*>(verbena_soft_counters(context()));
+    const auto* const sent = static_cast<const uint64_t*>(verbena_soft_counters(context()));
+    return __atomic_load_n(sent, __ATOMIC_RELAXED);
   }
   ibv_context* context() const { return pair.context.get(); }
 

@@ -2,6 +2,7 @@
 // read at any time.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 namespace verbena::engine {
@@ -42,8 +43,24 @@ namespace verbena::engine {
   X(out_of_memory)                \
   X(ids_solved)
 
+// Those who count take turns by the lane lock, so that a plain load and store will do.
+class Counter : public std::atomic<uint64_t> {
+ public:
+  Counter() : atomic(0) {}
+  Counter(const Counter& other) : atomic(other.load()) {}
+  Counter& operator=(const Counter&) = delete;
+
+  Counter& operator=(uint64_t value) {
+    store(value, std::memory_order_relaxed);
+    return *this;
+  }
+  Counter& operator+=(uint64_t count) { return *this = load(std::memory_order_relaxed) + count; }
+  Counter& operator++() { return *this += 1; }
+};
+static_assert(sizeof(Counter) == sizeof(uint64_t) && Counter::is_always_lock_free);
+
 struct Counters {
-#define VERBENA_DECLARE(name) uint64_t name = 0;
+#define VERBENA_DECLARE(name) Counter name;
   VERBENA_SOFT_COUNTERS(VERBENA_DECLARE)
 #undef VERBENA_DECLARE
 };
