@@ -53,9 +53,9 @@ function drawSoak({ intervals, intervalSeconds, rate, connections, idle }) {
   return {
     'soak.svg': lineChart({
       title: 'Requests at a steady rate: their time, and the heap in use, by minute',
-      note: `${rate} requests of 64 B a second on ${connections} connections, beside ${idle} idle ones`,
+      note: `${rate} requests of 64 B a second on ${connections} connections; ${idle} idle ones`,
       panels: [
-        { unit: 'µs', lines: times },
+        { unit: 'µs', isLogarithmic: true, lines: times },
         {
           unit: 'MiB',
           lines: [

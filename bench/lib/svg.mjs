@@ -6,6 +6,7 @@ const TOP = 56;
 const LANE = 11;
 const ROW_GAP = 12;
 const PANEL = 150;
+const AXIS = 80;
 const colours = ['#9b5de5', '#3d8bd4', '#2fa084', '#d08a1d', '#cf5f7b', '#8b919c'];
 
 const style = `
@@ -52,33 +53,44 @@ function legend(names, y) {
   });
 }
 
+/** From 0 to 1, with ticks at powers of ten. */
 function logScale(values) {
   const low = Math.floor(Math.log10(Math.min(...values)));
   const high = Math.max(low + 1, Math.ceil(Math.log10(Math.max(...values))));
   const ticks = Array.from({ length: high - low + 1 }, (_, index) => 10 ** (low + index));
-  const width = WIDTH - LEFT - RIGHT;
-  return { ticks, x: (value) => LEFT + ((Math.log10(value) - low) / (high - low)) * width };
+  return { ticks, at: (value) => (Math.log10(value) - low) / (high - low) };
+}
+
+/** From 0 to 1, with ticks at 0, the middle and a round number. */
+function linearScale(values) {
+  const most = Math.max(...values);
+  const magnitude = 10 ** Math.floor(Math.log10(most));
+  const steps = [1, 2, 3, 4, 5, 6, 8, 10].map((step) => step * magnitude);
+  const highest = steps.find((step) => step >= most);
+  return { ticks: [0, highest / 2, highest], at: (value) => value / highest };
 }
 
 /** From the axis to the value, or from one value to another. */
 function mark({ from, to }, x, y, colour) {
   const begin = from === undefined ? LEFT : x(from);
   const attributes = `stroke="${colour}" stroke-width="${from === undefined ? 2 : 4}"`;
+  const dot = fixed(from === undefined ? x(to) : begin);
   return [
     line(begin, y, x(to), y, `${attributes} stroke-opacity="0.55"`),
-    `<circle cx="${fixed(from === undefined ? x(to) : begin)}" cy="${fixed(y)}" r="4" fill="${colour}"/>`,
+    `<circle cx="${dot}" cy="${fixed(y)}" r="4" fill="${colour}"/>`,
   ];
 }
 
 /**
- * Rows of marks, one for each of `series` that a row has: `{ name, marks: { series: { to, from } } }`.
- * A mark is a dot at `to`, or a dot at `from` with a bar up to `to`.
+ * Rows of marks, one for each of `series` that a row has, `{ name, marks: { series: { to, from } } }`:
+ * a dot at `to`, or a dot at `from` with a bar up to `to`.
  */
 export function markChart({ title, note, series, rows }) {
   const values = rows.flatMap(({ marks }) =>
     Object.values(marks).flatMap(({ from, to }) => (from === undefined ? [to] : [from, to])),
   );
-  const { ticks, x } = logScale(values);
+  const { ticks, at } = logScale(values);
+  const x = (value) => LEFT + at(value) * (WIDTH - LEFT - RIGHT);
   const parts = [];
   let y = TOP + 10;
   for (const { name, marks } of rows) {
@@ -99,25 +111,17 @@ export function markChart({ title, note, series, rows }) {
   return frame(title, bottom + 48, [...legend(series, 42), ...grid, ...parts, foot]);
 }
 
-/** A round number that is not less. */
-function roundUp(value) {
-  const magnitude = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 3, 4, 5, 6, 8, 10].map((each) => each * magnitude).find((each) => each >= value);
-}
-
-/** One panel of lines over a common x, from 0 up. */
-function panel({ unit, lines, from }, top, names) {
+/** One panel of lines over a common x. */
+function panel({ unit, isLogarithmic, lines }, top, names) {
   const points = lines.flatMap((each) => each.points);
-  const highest = roundUp(Math.max(...points.map(([, value]) => value)));
-  const [first, last] = [
-    Math.min(...points.map(([at]) => at)),
-    Math.max(...points.map(([at]) => at)),
-  ];
-  const x = (at) => from + ((at - first) / Math.max(1, last - first)) * (WIDTH - from - RIGHT);
-  const y = (value) => top + PANEL - (value / highest) * PANEL;
-  const grid = [0, highest / 2, highest].flatMap((value) => [
-    line(from, y(value), WIDTH - RIGHT, y(value), 'class="grid"'),
-    text(from - 8, y(value) + 4, `${short(value)} ${unit}`, 'text-anchor="end" class="note"'),
+  const times = points.map(([at]) => at);
+  const [first, last] = [Math.min(...times), Math.max(...times)];
+  const x = (at) => AXIS + ((at - first) / Math.max(1, last - first)) * (WIDTH - AXIS - RIGHT);
+  const scale = (isLogarithmic ? logScale : linearScale)(points.map(([, value]) => value));
+  const y = (value) => top + PANEL - scale.at(value) * PANEL;
+  const grid = scale.ticks.flatMap((value) => [
+    line(AXIS, y(value), WIDTH - RIGHT, y(value), 'class="grid"'),
+    text(AXIS - 8, y(value) + 4, `${short(value)} ${unit}`, 'text-anchor="end" class="note"'),
   ]);
   const drawn = lines.map(({ name, points: own }) => {
     const path = own.map(([at, value]) => `${fixed(x(at))},${fixed(y(value))}`).join(' ');
@@ -130,12 +134,10 @@ function panel({ unit, lines, from }, top, names) {
   return [...grid, ...drawn, ...ends];
 }
 
-/** Panels of lines, `{ unit, lines: [{ name, points: [[x, y]] }] }`, one below the other. */
+/** Panels, `{ unit, isLogarithmic, lines: [{ name, points: [[x, y]] }] }`, below each other. */
 export function lineChart({ title, note, panels }) {
   const names = panels.flatMap(({ lines }) => lines.map(({ name }) => name));
-  const parts = panels.flatMap((each, index) =>
-    panel({ ...each, from: 80 }, TOP + 8 + index * (PANEL + 36), names),
-  );
+  const parts = panels.flatMap((each, index) => panel(each, TOP + 8 + index * (PANEL + 36), names));
   const bottom = TOP + 8 + panels.length * (PANEL + 36);
   const foot = text(8, bottom + 6, note, 'class="note"');
   return frame(title, bottom + 16, [...legend(names, 42), ...parts, foot]);
