@@ -4,8 +4,8 @@
 //   npm run --silent bench:flat -- [--idle 0,250,1000] [--depths 1,4,16,64] [--connections 16]
 //                                  [--rounds 3] [--seconds 1] [--device soft] [--json]
 //
-// Medians of rounds. Processor time and memory are of both ends together, garbage collection left out:
-// young objects have 64 MiB, which the requests that memory is measured with do not fill.
+// Medians of rounds. Processor time and memory are of both ends together. Young objects have 64 MiB,
+// which the requests that memory is measured with do not fill.
 // Build first with `npm run build`. stdout has the result; the steps go to stderr.
 import { parseArgs } from 'node:util';
 import { makeDevCertificate } from '../dist/cli/dev-certificate.js';
@@ -13,7 +13,7 @@ import { ask, end, start } from './lib/processes.mjs';
 
 const BYTES = 64;
 /** Short enough for young objects to have room. */
-const ALLOCATING_SECONDS = 0.1;
+const ALLOCATING_SECONDS = 0.05;
 const NODE_OPTIONS = ['--expose-gc', '--min-semi-space-size=64', '--max-semi-space-size=64'];
 
 const { values } = parseArgs({
