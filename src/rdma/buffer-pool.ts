@@ -1,4 +1,4 @@
-// Page-aligned slabs in size classes, zeroed before they are used again as far as who asks needs it.
+// Page-aligned slabs in size classes, zeroed again as far as whoever asks needs it.
 import type { NativeAddon } from '../native/addon.js';
 
 const PAGE_BYTES = 4096;
