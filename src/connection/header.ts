@@ -27,8 +27,6 @@ export const MessageType = {
   rendezvousDone: 9,
 } as const;
 
-const knownTypes: ReadonlySet<number> = new Set(Object.values(MessageType));
-
 /** Flag of `rendezvous`; word: method of a request. */
 export const OFFER_IS_RESPONSE = 1;
 /** Flag of `error`: milliseconds after which to try again go before the text. */
@@ -40,12 +38,16 @@ export const RETRY_AFTER_BYTES = 4;
  */
 export const TIMED = 2;
 
-/** By type; all others have none. */
+/** By type; a type that is not here is unknown. */
 const allowedFlags: Readonly<Record<number, number>> = {
+  [MessageType.proof]: 0,
   [MessageType.request]: TIMED,
   [MessageType.response]: TIMED,
   [MessageType.error]: ERROR_HAS_RETRY_AFTER,
+  [MessageType.cancel]: 0,
+  [MessageType.credit]: 0,
   [MessageType.rendezvous]: OFFER_IS_RESPONSE | TIMED,
+  [MessageType.rendezvousDone]: 0,
 };
 
 /** Status of an `error` answer. Values from `STATUS_APPLICATION` on belong to the handler. */
@@ -121,10 +123,9 @@ export function readHeader(
   header.id = view.getUint32(at + 4, true);
   header.length = view.getUint32(at + 8, true);
   header.word = view.getUint32(at + 12, true);
-  if (!knownTypes.has(header.type)) return `message type ${header.type} is unknown`;
-  if (header.flags !== 0 && (header.flags & ~(allowedFlags[header.type] ?? 0)) !== 0) {
-    return `flags ${header.flags} are unknown`;
-  }
+  const allowed = allowedFlags[header.type];
+  if (allowed === undefined) return `message type ${header.type} is unknown`;
+  if ((header.flags & ~allowed) !== 0) return `flags ${header.flags} are unknown`;
   if (header.length > end - at - HEADER_BYTES) {
     return `a message announces ${header.length} bytes, ${end - at - HEADER_BYTES} arrived`;
   }

@@ -1,5 +1,6 @@
 // The client's half of request and response: sends requests within the server's window, settles
 // their promises.
+import { performance } from 'node:perf_hooks';
 import { VerbenaError, type VerbenaErrorCode } from '../errors.js';
 import { DeadlineTimer } from './deadline-timer.js';
 import type { Endpoint } from './endpoint.js';

@@ -1,5 +1,6 @@
 // The server's half of request and response: runs handlers, a bounded number at once, and answers
 // each request once.
+import { performance } from 'node:perf_hooks';
 import type { RequestGate, RequestRefusal } from '../admission/request-gate.js';
 import { RequestError, VerbenaError } from '../errors.js';
 import { DeadlineTimer } from './deadline-timer.js';
@@ -66,8 +67,13 @@ export class Responder<Session> {
   readonly #endpoint: Endpoint;
   readonly #rendezvous: Rendezvous;
   readonly #timer: DeadlineTimer;
-  /** Not answered yet. */
-  readonly #open = new Map<number, ServedRequest<Session>>();
+  /** Not answered yet, but for `#current`. */
+  readonly #others = new Map<number, ServedRequest<Session>>();
+  /**
+   * The one whose handler was called and has not returned. Most are answered then: they never enter
+   * the map, unless somebody asks for all that are open.
+   */
+  #current: ServedRequest<Session> | undefined;
   /** Payload being read, answered or not. */
   readonly #pulling = new Map<number, ServedRequest<Session>>();
   /** Handler running, answered or not. */
@@ -116,6 +122,7 @@ export class Responder<Session> {
     const request = this.#accept(header, length);
     if (request === undefined) return;
     request.payload = this.#endpoint.bytes.slice(at, at + length);
+    this.#current = request;
     this.#run(request, 0);
   }
 
@@ -144,6 +151,7 @@ export class Responder<Session> {
       this.#rendezvous.sendDone(id, true);
       return;
     }
+    this.#keep(request);
     this.#pulling.set(id, request);
     this.#rendezvous.pull(id, offer);
   }
@@ -194,10 +202,28 @@ export class Responder<Session> {
     this.#wakeIdle();
   }
 
+  get #open(): Map<number, ServedRequest<Session>> {
+    this.#keepCurrent();
+    return this.#others;
+  }
+
+  #keepCurrent(): void {
+    const current = this.#current;
+    if (current === undefined) return;
+    this.#current = undefined;
+    this.#keep(current);
+  }
+
+  /** It is not answered by its handler's return. */
+  #keep(request: ServedRequest<Session>): void {
+    this.#others.set(ServedRequest.idOf(request), request);
+    this.#timer.arm(ServedRequest.deadlineOf(request));
+  }
+
   #accept(header: MessageHeader, bytes: number): ServedRequest<Session> | undefined {
     const { timeoutMs, session, gate, startDelays } = this.#options;
     const { id } = header;
-    if (this.#open.has(id) || this.#pulling.has(id)) {
+    if (this.#others.has(id) || this.#pulling.has(id)) {
       this.#endpoint.failProtocol(`request ${id} is begun twice`);
       return undefined;
     }
@@ -206,11 +232,7 @@ export class Responder<Session> {
     if (this.#isRefused(id, bytes, now)) return undefined;
     gate.hold(bytes);
     startDelays.observe(now - this.#endpoint.arrivedMs);
-    const deadline = now + timeoutMs;
-    const request = new ServedRequest(session, header, bytes, deadline);
-    this.#open.set(id, request);
-    this.#timer.arm(deadline);
-    return request;
+    return new ServedRequest(session, header, bytes, now + timeoutMs);
   }
 
   // A client that keeps to the agreed number never has more requests unanswered: it counts them,
@@ -228,7 +250,7 @@ export class Responder<Session> {
     }
     const refusal = isFull
       ? gate.refuseExcess(maxRequests, now)
-      : (gate.refuseForMemory(bytes, now) ?? gate.enter(this.#open.size, now));
+      : (gate.refuseForMemory(bytes, now) ?? gate.enter(this.#others.size, now));
     if (refusal === undefined) return false;
     this.#sendRefusal(id, refusal);
     return true;
@@ -236,7 +258,7 @@ export class Responder<Session> {
 
   get #unanswered(): number {
     const { sender } = this.#endpoint;
-    return this.#open.size + this.#waitingResponses.length + sender.waitingAnswers;
+    return this.#others.size + this.#waitingResponses.length + sender.waitingAnswers;
   }
 
   #run(request: ServedRequest<Session>, pulledBytes: number): void {
@@ -259,6 +281,7 @@ export class Responder<Session> {
     promise: PromiseLike<HandlerResult>,
     pulledBytes: number,
   ): Promise<void> {
+    this.#keepCurrent();
     this.#running.add(request);
     let result: HandlerResult;
     try {
@@ -272,9 +295,9 @@ export class Responder<Session> {
 
   /** False when it is answered already: timed out, cancelled, given up. */
   #endRun(request: ServedRequest<Session>, pulledBytes: number): boolean {
-    this.#running.delete(request);
+    if (this.#running.size > 0) this.#running.delete(request);
     if (pulledBytes > 0) this.#rendezvous.finished(pulledBytes);
-    return this.#open.get(ServedRequest.idOf(request)) === request;
+    return this.#current === request || this.#others.get(ServedRequest.idOf(request)) === request;
   }
 
   #answer(request: ServedRequest<Session>, result: unknown): void {
@@ -289,7 +312,7 @@ export class Responder<Session> {
   #respond(request: ServedRequest<Session>, payload: Uint8Array): void {
     const id = ServedRequest.idOf(request);
     const timing = ServedRequest.timing(request);
-    this.#close(id);
+    this.#close(request);
     if (payload.length > this.#options.maxResponseBytes) {
       this.#sendError(id, RequestStatus.responseTooLarge, `${payload.length} bytes`);
       return;
@@ -333,7 +356,7 @@ export class Responder<Session> {
 
   #answerFailure(request: ServedRequest<Session>, error: unknown): void {
     const id = ServedRequest.idOf(request);
-    this.#close(id);
+    this.#close(request);
     if (error instanceof RequestError && error.status !== undefined) {
       this.#sendError(id, STATUS_APPLICATION + error.status, error.message);
       return;
@@ -344,7 +367,7 @@ export class Responder<Session> {
 
   #giveUp(request: ServedRequest<Session>, status: number, reason: VerbenaError): void {
     const id = ServedRequest.idOf(request);
-    this.#close(id);
+    this.#close(request);
     this.#sendError(id, status, '');
     ServedRequest.abort(request, reason);
   }
@@ -365,19 +388,18 @@ export class Responder<Session> {
     this.#watchClient();
   }
 
-  #close(id: number): void {
-    const request = this.#open.get(id);
-    if (request === undefined) return;
+  #close(request: ServedRequest<Session>): void {
+    if (this.#current === request) this.#current = undefined;
+    else this.#others.delete(ServedRequest.idOf(request));
     const startedAt = ServedRequest.deadlineOf(request) - this.#options.timeoutMs;
     const now = performance.now();
     const ms = now - startedAt;
-    this.#options.gate.leave(this.#open.size - 1, now);
+    this.#options.gate.leave(this.#others.size, now);
     this.#options.gate.hold(-ServedRequest.bytesOf(request));
     this.#options.durations.observe(ms);
     this.#answered++;
     this.#answeredMs += ms;
-    this.#open.delete(id);
-    if (this.#open.size === 0) this.#wakeIdle();
+    if (this.#others.size === 0 && this.#idleWaiters.length > 0) this.#wakeIdle();
   }
 
   #onPulled(id: number, payload: Uint8Array): void {
@@ -392,8 +414,9 @@ export class Responder<Session> {
   }
 
   #onPullFailed(id: number): void {
-    if (this.#open.get(id) !== this.#takePulling(id)) return;
-    this.#close(id);
+    const request = this.#takePulling(id);
+    if (this.#open.get(id) !== request) return;
+    this.#close(request);
     this.#sendError(id, RequestStatus.rendezvousFailed, 'the server has no memory for it');
   }
 

@@ -1,5 +1,6 @@
 // One poll group per JavaScript thread: hands completion records to their queue pairs and writes
 // post descriptors.
+import { performance } from 'node:perf_hooks';
 import {
   COMPLETION_WORDS,
   CompletionWord,

@@ -239,6 +239,23 @@ describe('a close', () => {
     expect(ended[0]?.code).toBe('ERR_VERBENA_CONNECTION_CLOSED');
   });
 
+  it('by a handler that has its answer at hand lets the client have that', async () => {
+    const inWork: number[] = [];
+    await using own = await startServer({
+      handler: ({ session, payload }) => {
+        void session.close();
+        inWork.push(session.requestsInWork);
+        return payload;
+      },
+    });
+    await using client = await connectTo(own);
+    const closed = endOf(client);
+    expectEqualBytes(await client.request(pattern(100)), pattern(100));
+    expect((await closed).code).toBe('ERR_VERBENA_PEER_CLOSED');
+    expect(inWork).toEqual([1]);
+    expect(own.stats().requestQueue).toMatchObject({ pending: 0, bytes: 0 });
+  });
+
   it('from both sides at once is in order', async () => {
     const connected = new Promise<Session>((resolve) => server.once('session', resolve));
     const client = await connectTo(server, { name: 'both' });
