@@ -2,11 +2,15 @@
 // arguments.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
 
 #include "support/verbs_objects.h"
+#include "util/unique_fd.h"
 
 #undef ibv_query_port
 extern "C" int ibv_query_port(ibv_context*, uint8_t, _compat_ibv_port_attr*);
@@ -512,6 +516,40 @@ TEST_F(Memory, WhatIsNotMappedOrNotPermittedIsABadAddress) {
   mprotect(constant, 4096, PROT_NONE);
   EXPECT_EQ(refusal(constant, 4096, 0), EFAULT);
   munmap(constant, 4096);
+}
+
+TEST_F(Memory, EveryMappingOfARangeMustPermitTheAccess) {
+  auto* pages = static_cast<std::byte*>(map(3 * 4096, PROT_READ | PROT_WRITE));
+  mprotect(pages + 4096, 4096, PROT_READ);
+  EXPECT_EQ(refusal(pages, 3 * 4096, IBV_ACCESS_REMOTE_READ), 0);
+  EXPECT_EQ(refusal(pages, 3 * 4096, IBV_ACCESS_LOCAL_WRITE), EFAULT);
+  EXPECT_EQ(refusal(pages + 2 * 4096, 4096, IBV_ACCESS_LOCAL_WRITE), 0);
+  munmap(pages, 3 * 4096);
+}
+
+TEST_F(Memory, PagesBeyondTheEndOfAFileAreABadAddress) {
+  const util::UniqueFd file(memfd_create("short", MFD_CLOEXEC));
+  ASSERT_EQ(ftruncate(file.get(), 4096), 0);
+  for (const int sharing : {MAP_SHARED, MAP_PRIVATE}) {
+    void* pages = mmap(nullptr, 8192, PROT_READ | PROT_WRITE, sharing, file.get(), 0);
+    EXPECT_EQ(refusal(pages, 4096, kAllAccess), 0);
+    EXPECT_EQ(refusal(pages, 8192, kAllAccess), EFAULT);
+    munmap(pages, 8192);
+  }
+}
+
+TEST_F(Memory, PrivatePagesComeWhenTheyAreTouched) {
+  const util::UniqueFd maps(open("/proc/self/maps", O_RDONLY | O_CLOEXEC));
+  const bool describes_mappings =
+      ioctl(maps.get(), _IOWR('f', 17, char[104]), nullptr) != 0 && errno != ENOTTY;
+  if (!describes_mappings) GTEST_SKIP() << "kernels before 6.11 do not describe mappings";
+  auto* page = static_cast<std::byte*>(map(4096, PROT_READ | PROT_WRITE));
+  const MrPtr mr(ibv_reg_mr(pd.get(), page, 4096, kAllAccess));
+  ASSERT_NE(mr, nullptr);
+  unsigned char residency = 1;
+  mincore(page, 4096, &residency);
+  EXPECT_EQ(residency & 1, 0);
+  munmap(page, 4096);
 }
 
 TEST_F(Memory, AddressOnTheWireKeepsItsPlaceInThePage) {

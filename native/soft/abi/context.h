@@ -9,6 +9,7 @@
 #include "soft/abi/async.h"
 #include "soft/abi/lane.h"
 #include "soft/abi/limits.h"
+#include "soft/abi/mapped_memory.h"
 #include "soft/abi/population.h"
 #include "util/unique_fd.h"
 
@@ -28,6 +29,7 @@ struct Context : verbs_context {
   LaneReference lane;
   AsyncEventQueue async_events;
   DeviceEvents device_events{async_events};
+  const MappedMemory memory;
 
   Population channels;
   Population pds{kMaxPd};

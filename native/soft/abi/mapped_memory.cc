@@ -1,6 +1,8 @@
-// Asks the kernel about pages with madvise, which neither changes nor crashes on them.
+// Asks the kernel about memory in ways that neither change it nor crash on it.
 #include "soft/abi/mapped_memory.h"
 
+#include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -14,6 +16,28 @@ namespace {
 // Linux 5.14; the C library's headers may be older.
 constexpr int kPopulateRead = 22;
 constexpr int kPopulateWrite = 23;
+
+// PROCMAP_QUERY of <linux/fs.h>, Linux 6.11: the mapping that covers an address.
+struct MappingQuery {
+  uint64_t size = sizeof(MappingQuery);
+  uint64_t wanted_flags = 0;
+  uint64_t address = 0;
+  uint64_t start = 0;
+  uint64_t end = 0;
+  uint64_t flags = 0;
+  uint64_t page_bytes = 0;
+  uint64_t offset = 0;
+  uint64_t inode = 0;
+  uint32_t device[2] = {};
+  uint32_t name_bytes = 0;
+  uint32_t build_id_bytes = 0;
+  uint64_t name = 0;
+  uint64_t build_id = 0;
+};
+constexpr unsigned long kQueryMapping = _IOWR('f', 17, MappingQuery);
+constexpr uint64_t kReadable = 1;
+constexpr uint64_t kWritable = 2;
+constexpr uint64_t kShared = 8;
 
 int advise(uintptr_t start, size_t bytes, int advice) {
   while (madvise(reinterpret_cast<void*>(start), bytes, advice) != 0) {
@@ -42,11 +66,28 @@ bool kernel_populates(size_t page_bytes) {
 
 }  // namespace
 
-int fault_in(const void* address, size_t length, bool writable) {
+MappedMemory::MappedMemory() : maps_(open("/proc/self/maps", O_RDONLY | O_CLOEXEC)) {}
+
+// False also where the kernel cannot be asked.
+bool MappedMemory::is_private(uintptr_t start, uintptr_t end, bool writable) const {
+  if (!maps_ || fork_guard_.in_child()) return false;
+  while (start < end) {
+    MappingQuery mapping;
+    mapping.wanted_flags = writable ? kReadable | kWritable : kReadable;
+    mapping.address = start;
+    if (ioctl(maps_.get(), kQueryMapping, &mapping) != 0) return false;
+    if (mapping.inode != 0 || (mapping.flags & kShared) != 0) return false;
+    start = mapping.end;
+  }
+  return true;
+}
+
+int MappedMemory::check(const void* address, size_t length, bool writable) const {
   const auto page_bytes = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   const uintptr_t start = reinterpret_cast<uintptr_t>(address) & ~(page_bytes - 1);
   const uintptr_t end =
       (reinterpret_cast<uintptr_t>(address) + length + page_bytes - 1) & ~(page_bytes - 1);
+  if (is_private(start, end, writable)) return 0;
   if (!kernel_populates(page_bytes)) return check_mapped(start, end - start, page_bytes);
   switch (advise(start, end - start, writable ? kPopulateWrite : kPopulateRead)) {
     case 0:

@@ -79,8 +79,9 @@ void check_range(const void* address, size_t length, uint64_t iova) {
   require((start & page_mask) == (iova & page_mask), EINVAL);
 }
 
-void check_memory(const void* address, size_t length, unsigned access) {
-  const int error = fault_in(address, length, (access & IBV_ACCESS_LOCAL_WRITE) != 0);
+void check_memory(const Context& context, const void* address, size_t length, unsigned access) {
+  const bool writable = (access & IBV_ACCESS_LOCAL_WRITE) != 0;
+  const int error = context.memory.check(address, length, writable);
   require(error == 0, error);
 }
 
@@ -97,7 +98,7 @@ Mr* register_memory(Pd& pd, void* address, size_t length, uint64_t iova, unsigne
   } else {
     check_range(address, length, iova);
   }
-  check_memory(address, length, access);
+  check_memory(pd.owner(), address, length, access);
   return new Mr(pd, describe(pd, address, length, iova, access));
 }
 
@@ -128,7 +129,7 @@ void reregister(Mr& mr, int flags, ibv_pd* pd, void* address, size_t length, uns
     region.length = length;
     region.iova = reinterpret_cast<uintptr_t>(address);
   }
-  check_memory(region.base, region.length, static_cast<unsigned>(region.access));
+  check_memory(mr.owner, region.base, region.length, static_cast<unsigned>(region.access));
   if ((flags & IBV_REREG_MR_CHANGE_PD) != 0) {
     mr.pd_use = std::make_unique<Use>(Pd::of(pd).users);
     mr.pd = pd;
