@@ -18,7 +18,7 @@ import {
 } from '../handshake/messages.js';
 import { peerQueuePairError } from '../handshake/peer-view.js';
 import { exportProofKey, makeProof, proofMatches } from '../handshake/proof.js';
-import { checkAlpn, clientTlsOptions } from '../handshake/tls.js';
+import { checkAlpn, clientTlsOptions, offerFirstCertificate } from '../handshake/tls.js';
 import { Access } from '../native/addon.js';
 import { gidFamily, type GidChoice, type GidFamily, type PortChoice } from '../rdma/addressing.js';
 import type { Device } from '../rdma/device.js';
@@ -55,10 +55,9 @@ export interface SetupOptions {
 /** What both sides know once the server has welcomed the client. */
 interface Agreement {
   readonly hello: Hello;
-  readonly helloRaw: Buffer;
   readonly welcome: Welcome;
-  readonly welcomeRaw: Buffer;
   readonly endpoint: Endpoint;
+  readonly serverProof: Uint8Array;
 }
 
 let connectionsMade = 0;
@@ -171,15 +170,13 @@ export class ClientSetup implements ControlListener, EndpointUser {
   onMessage(header: MessageHeader, at: number): void {
     const agreed = this.#agreed;
     if (agreed === undefined || this.#isOver) return;
-    const { endpoint, helloRaw, welcomeRaw } = agreed;
+    const { endpoint, serverProof } = agreed;
     if (this.#isProven) {
       endpoint.failProtocol('the server spoke before the set-up was finished');
       return;
     }
-    const key = exportProofKey(this.#socket);
-    const expected = makeProof(key, 'server', helloRaw, welcomeRaw);
     const received = endpoint.bytes.subarray(at, at + header.length);
-    if (header.type !== MessageType.proof || !proofMatches(expected, received)) {
+    if (header.type !== MessageType.proof || !proofMatches(serverProof, received)) {
       this.#fail(
         new VerbenaError(
           'ERR_VERBENA_PROOF_MISMATCH',
@@ -207,6 +204,7 @@ export class ClientSetup implements ControlListener, EndpointUser {
   #openSocket(): void {
     const { raw } = this.#options;
     const socket = tlsConnect(clientTlsOptions(raw));
+    offerFirstCertificate(socket);
     this.#socket = socket;
     const onEarlyError = (cause: Error): void => {
       this.#fail(connectError(cause, raw));
@@ -282,15 +280,12 @@ export class ClientSetup implements ControlListener, EndpointUser {
     checkWelcome(hello, welcome);
     const endpoint = new Endpoint(
       qp,
-      {
-        slots: welcome.slots,
-        slotBytes: welcome.slotBytes,
-        withScratch: true,
-        stats: newTrafficStats(),
-      },
+      { slots: welcome.slots, slotBytes: welcome.slotBytes, stats: newTrafficStats() },
       this,
     );
-    this.#agreed = { hello, helloRaw, welcome, welcomeRaw: raw, endpoint };
+    const key = exportProofKey(this.#socket);
+    const serverProof = makeProof(key, 'server', helloRaw, raw);
+    this.#agreed = { hello, welcome, endpoint, serverProof };
     this.#undo.add(() => endpoint.stop());
     endpoint.connect({
       remote: welcome.endpoint,
@@ -300,7 +295,6 @@ export class ClientSetup implements ControlListener, EndpointUser {
       maxRdAtomic: Math.min(hello.endpoint.maxRdAtomic, welcome.endpoint.maxDestRdAtomic),
       maxDestRdAtomic: hello.endpoint.maxDestRdAtomic,
     });
-    const key = exportProofKey(this.#socket);
     endpoint.send(MessageType.proof, 0, 0, 0, makeProof(key, 'client', helloRaw, raw));
   }
 

@@ -105,18 +105,15 @@ export interface EndpointOptions {
   /** SENDs under way each way, and the size of each, as agreed. */
   readonly slots: number;
   readonly slotBytes: number;
-  /** Whether small one-sided operations need local memory of their own. */
-  readonly withScratch: boolean;
   readonly stats: TrafficStats;
 }
 
 /** Bytes that an endpoint registers for its rings. */
-export function ringsBytes(
-  options: Pick<EndpointOptions, 'slots' | 'slotBytes' | 'withScratch'>,
-): number {
-  const { slots, slotBytes, withScratch } = options;
-  const scratchSlots = withScratch ? OPERATION_DEPTH : 0;
-  return (2 * (slots + EXTRA_RECEIVES) + scratchSlots) * slotBytes;
+export function ringsBytes({
+  slots,
+  slotBytes,
+}: Pick<EndpointOptions, 'slots' | 'slotBytes'>): number {
+  return 2 * (slots + EXTRA_RECEIVES) * slotBytes;
 }
 
 export class Endpoint implements CompletionSink, TickTask, RetireListener {
@@ -136,7 +133,7 @@ export class Endpoint implements CompletionSink, TickTask, RetireListener {
   readonly #workQueue: WorkQueue;
   readonly #rings: MemoryRegion;
   readonly #receives: number;
-  readonly #scratchOffset: number;
+  #scratch: MemoryRegion | undefined;
   readonly #header = emptyHeader();
   #failure: VerbenaError | undefined;
   #isStopped = false;
@@ -154,7 +151,6 @@ export class Endpoint implements CompletionSink, TickTask, RetireListener {
     this.slotBytes = slotBytes;
     this.#receives = slots + EXTRA_RECEIVES;
     const ringBytes = this.#receives * slotBytes;
-    this.#scratchOffset = 2 * ringBytes;
     this.#rings = qp.register(ringsBytes(options), LOCAL_ACCESS);
     qp.user = this;
     this.bytes = this.#rings.slab.bytes;
@@ -190,9 +186,16 @@ export class Endpoint implements CompletionSink, TickTask, RetireListener {
     return this.#failure === undefined && !this.#isStopped;
   }
 
-  /** Local memory of a small operation: `slotBytes` bytes of the rings' region. */
-  scratchOffset(operationSlot: number): number {
-    return this.#scratchOffset + operationSlot * this.slotBytes;
+  /**
+   * Local memory of small operations, `slotBytes` bytes for each; registered for the first of them.
+   */
+  get scratch(): MemoryRegion {
+    this.#scratch ??= this.qp.register(OPERATION_DEPTH * this.slotBytes, LOCAL_ACCESS);
+    return this.#scratch;
+  }
+
+  isScratch(region: MemoryRegion): boolean {
+    return region === this.#scratch;
   }
 
   get rings(): MemoryRegion {

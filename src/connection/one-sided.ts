@@ -136,7 +136,7 @@ export class OneSided implements OperationListener {
     const endpoint = this.#endpoint;
     const { localOffset, length, opcode } = operation;
     const region = operation.region as MemoryRegion;
-    const isShared = region === endpoint.rings;
+    const isShared = endpoint.isScratch(region);
     if (opcode === PostOpcode.read) {
       if (!isShared) return endpoint.qp.surrender(region, length);
       return region.slab.bytes.slice(localOffset, localOffset + length);
@@ -296,8 +296,8 @@ export class OneSided implements OperationListener {
   #giveMemory(operation: Operation, length: number): void {
     const endpoint = this.#endpoint;
     if (length <= endpoint.slotBytes) {
-      operation.region = endpoint.rings;
-      operation.localOffset = endpoint.scratchOffset(operation.slot);
+      operation.region = endpoint.scratch;
+      operation.localOffset = operation.slot * endpoint.slotBytes;
       return;
     }
     operation.region = endpoint.qp.registerUnzeroed(length, LOCAL_ACCESS);

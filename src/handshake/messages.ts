@@ -142,7 +142,6 @@ export type Ready = MessageOf<'ready'>;
 export type Reject = MessageOf<'reject'>;
 export type QpErrorMessage = MessageOf<'qp-error'>;
 
-const versioned = z.object({ type: z.literal('hello'), version: z.number() });
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
 function parseJson(body: Uint8Array): unknown {
@@ -158,11 +157,11 @@ function parseJson(body: Uint8Array): unknown {
 // Another version's hello need not fit this version's schema: say so before complaining about its
 // fields.
 function checkVersion(value: unknown): void {
-  const probe = versioned.safeParse(value);
-  if (!probe.success || probe.data.version === PROTOCOL_VERSION) return;
+  const { type, version } = (value ?? {}) as Readonly<Record<string, unknown>>;
+  if (type !== 'hello' || typeof version !== 'number' || version === PROTOCOL_VERSION) return;
   throw new VerbenaError(
     'ERR_VERBENA_UNSUPPORTED_VERSION',
-    `protocol version ${probe.data.version} is not spoken here, only ${PROTOCOL_VERSION}; ` +
+    `protocol version ${version} is not spoken here, only ${PROTOCOL_VERSION}; ` +
       'upgrade the older side',
   );
 }

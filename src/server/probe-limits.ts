@@ -130,7 +130,7 @@ class Probe {
       const owner = `probe/session-${made.length}`;
       const qp = openQueuePair(this.#device, { owner, port, slots, access: SERVER_QP_ACCESS });
       made.push(qp);
-      qp.register(ringsBytes({ ...this.#options, withScratch: false }), LOCAL_ACCESS);
+      qp.register(ringsBytes(this.#options), LOCAL_ACCESS);
       if (regionBytes > 0) qp.register(regionBytes, REGION_ACCESS);
     });
     const failures = (await Promise.all(made.map((qp) => qp.close()))).flat();
@@ -151,7 +151,7 @@ export async function probeLimits(options: ProbeOptions): Promise<ProbeResult> {
   try {
     const { name } = lease.device;
     const found = await new Probe(lease.device, resolved).run();
-    const sessionBytes = ringsBytes({ ...resolved, withScratch: false }) + resolved.regionBytes;
+    const sessionBytes = ringsBytes(resolved) + resolved.regionBytes;
     return { device: name, most: resolved.most, sessionBytes, limits: found };
   } finally {
     lease.release();

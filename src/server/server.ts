@@ -60,7 +60,7 @@ function capacityFor({ attributes, pinsMemory }: Device, options: ResolvedServer
     options,
     attributes,
     system: readSystemLimits(pinsMemory),
-    sessionBytes: ringsBytes({ slots, slotBytes, withScratch: false }) + regionBytes,
+    sessionBytes: ringsBytes({ slots, slotBytes }) + regionBytes,
   });
 }
 

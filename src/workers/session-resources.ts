@@ -103,7 +103,6 @@ export function openSessionResources(
     {
       slots: grantedSlots,
       slotBytes: Math.min(hello.slotBytes, options.slotBytes),
-      withScratch: false,
       stats: ground.traffic,
     },
     user,

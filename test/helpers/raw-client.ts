@@ -182,7 +182,6 @@ export class RawEndpoint {
       {
         slots: welcome.slots,
         slotBytes: welcome.slotBytes,
-        withScratch: true,
         stats: newTrafficStats(),
       },
       {

@@ -62,7 +62,7 @@ async function handMade() {
   const { value: welcomeRaw } = await messages.next();
   if (stage === 'welcome') return reached();
   const welcome = JSON.parse(welcomeRaw.toString());
-  const sizes = { slots: 16, slotBytes: 4096, withScratch: false, stats: newTrafficStats() };
+  const sizes = { slots: 16, slotBytes: 4096, stats: newTrafficStats() };
   const ignore = () => undefined;
   const user = { onMessage: ignore, onImmediate: ignore, onWritable: ignore, onFailure: ignore };
   const endpoint = new Endpoint(qp, sizes, user);

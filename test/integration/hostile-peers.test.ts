@@ -130,8 +130,7 @@ describe('an access', () => {
     const operation = raw.endpoint.operations.take();
     if (operation === undefined) throw new Error('no operation is free');
     operation.opcode = PostOpcode.write;
-    operation.region = raw.endpoint.rings;
-    operation.localOffset = raw.endpoint.scratchOffset(operation.slot);
+    operation.region = raw.endpoint.scratch;
     operation.length = length;
     operation.remoteOffset = remoteOffset;
     operation.rkey = key;

@@ -128,12 +128,11 @@ describe('a client that sends without credit', () => {
   it('is closed at once', async () => {
     await withRawClient(async ({ endpoint, welcome }) => {
       const ended = nextEnd();
-      const { qp, rings, view } = endpoint;
+      const { qp, scratch } = endpoint;
       const { group } = qp.device;
-      const at = endpoint.scratchOffset(0);
-      writeHeader(view, at, MessageType.cancel, 0, 0, 0, 0);
+      writeHeader(scratch.slab.view, 0, MessageType.cancel, 0, 0, 0, 0);
       for (let send = 0; send < welcome.slots + EXTRA_RECEIVES; send++) {
-        group.post(qp.index, PostOpcode.send, 0, send, rings.index, at, HEADER_BYTES);
+        group.post(qp.index, PostOpcode.send, 0, send, scratch.index, 0, HEADER_BYTES);
       }
       group.flush();
       const error = await ended;

@@ -181,6 +181,21 @@ describe('probing the limits', () => {
   });
 });
 
+describe('memory for the first one-sided operation', () => {
+  it('that cannot be had fails the operation, and the next one asks again', async () => {
+    const client = await connectTo(server);
+    replace(device.pool, 'acquire', () => () => {
+      throw Object.assign(new Error('no memory'), { code: 'ERR_VERBENA_NO_MEMORY' });
+    });
+    const bytes = pattern(8);
+    expect(await codeOfRejection(client.write(0, bytes))).toBe('ERR_VERBENA_NO_MEMORY');
+    for (const restore of restores.splice(0)) restore();
+    await client.write(0, bytes);
+    expectEqualBytes(await client.read(0, 8), bytes);
+    await client.close();
+  });
+});
+
 describe('memory for a large payload', () => {
   it('that cannot be had at the client fails the request, and the connection stays', async () => {
     const client = await connectTo(server);
