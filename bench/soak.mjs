@@ -79,8 +79,11 @@ async function measure(at, endMs) {
 }
 
 function show({ passed, p99, growth, problems, lateShare }) {
-  const { firstUs, lastUs, ratio } = p99;
+  const { firstUs, lastUs, ratio, earlyMedianUs, lateMedianUs } = p99;
   console.log(`p99: ${firstUs.toFixed(1)} µs first, ${lastUs.toFixed(1)} µs last: ${ratio} times`);
+  console.log(
+    `medians at both ends: ${earlyMedianUs.toFixed(1)} µs, ${lateMedianUs.toFixed(1)} µs`,
+  );
   console.table(growth);
   for (const problem of problems) console.log(problem);
   console.log(`${(lateShare * 100).toFixed(2)} % of the requests were begun over 1 ms late`);
