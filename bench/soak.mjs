@@ -18,6 +18,9 @@ import { drawPlots } from './lib/plots.mjs';
 import { ask, end, start } from './lib/processes.mjs';
 import { judge, processNames } from './soak/judge.mjs';
 
+/** By then all of a set-up is compiled, which takes memory. */
+const WARM_UP_VISITS = 2000;
+
 const { values } = parseArgs({
   options: {
     minutes: { type: 'string', default: '60' },
@@ -52,6 +55,7 @@ async function begin() {
   const clients = connections + idle + 1;
   const { port } = await ask(server, { kind: 'verbena', device, cert, key, clients });
   await ask(visitors, { command: 'start', kind: 'verbena', device, port, ca });
+  await ask(visitors, { command: 'cycle', count: WARM_UP_VISITS, atOnce: 4 });
   await ask(visitors, { command: 'connect', count: idle, atOnce: 8 });
   await ask(client, { command: 'start', device, port, ca, rate, connections });
 }

@@ -3,6 +3,7 @@
 import { Session } from 'node:inspector';
 
 const LONGEST_INPUT = 4096;
+/** Of processor time: others may have the processor meanwhile. */
 const LONGEST_MS = 1000;
 /** Changes of one input, at most. */
 const MOST_CHANGES = 4;
@@ -106,14 +107,15 @@ export class Finding extends Error {
 }
 
 function runOnce(target, input) {
-  const started = performance.now();
+  const started = process.cpuUsage();
   try {
     target(input);
   } catch (error) {
     throw new Finding(input, error);
   }
-  const ms = performance.now() - started;
-  if (ms > LONGEST_MS) throw new Finding(input, `it took ${ms.toFixed(0)} ms`);
+  const { user, system } = process.cpuUsage(started);
+  const ms = (user + system) / 1000;
+  if (ms > LONGEST_MS) throw new Finding(input, `it took ${ms.toFixed(0)} ms of a processor`);
 }
 
 /**
