@@ -65,6 +65,8 @@ class Environment : public std::enable_shared_from_this<Environment> {
 
   Reaper reaper;
   verbs::SlabTable slabs;
+  /** Bytes of slabs left to the garbage collector since it was last made to look at them. */
+  size_t left_bytes = 0;
   util::SlotTable<verbs::QueuePair> qps;
   util::SlotTable<verbs::MemoryRegion> mrs;
   std::list<PollGroup*> groups;

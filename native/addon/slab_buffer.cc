@@ -4,6 +4,9 @@
 namespace verbena::addon {
 namespace {
 
+/** So many bytes may be left to the collector before it is offered a look at them. */
+constexpr size_t kLeftBetweenLooks = size_t{4} << 20;
+
 struct Hold {
   std::shared_ptr<Environment> environment;
   std::shared_ptr<verbs::Slab> slab;
@@ -19,6 +22,16 @@ void tell_collector(Napi::Env env, int64_t bytes) {
 // walk the whole heap for every 16 MiB of them, which took longer than moving them.
 int64_t collector_share(const verbs::Slab& slab) {
   return static_cast<int64_t>(slab.bytes() / 4);
+}
+
+// Most payloads are dropped soon: a look at the youngest objects would find them. But V8 asks
+// whether those hold much memory only where it makes an ArrayBuffer itself; else it walks the whole
+// heap once there is too much.
+void offer_a_look(Environment& environment, const verbs::Slab& slab) {
+  environment.left_bytes += slab.bytes();
+  if (environment.left_bytes < kLeftBetweenLooks) return;
+  environment.left_bytes = 0;
+  Napi::ArrayBuffer::New(environment.env(), 1);
 }
 
 void release(Napi::Env env, void* data, Hold* hold) {
@@ -59,6 +72,7 @@ void leave_to_collector(Environment& environment, verbs::Slab& slab) {
   if (!slab.pooled) return;
   slab.pooled = false;
   tell_collector(environment.env(), collector_share(slab));
+  offer_a_look(environment, slab);
 }
 
 }  // namespace verbena::addon

@@ -224,6 +224,11 @@ describe('memory', () => {
     expect(await run('hold-slabs.mjs', [fate])).toMatchObject({ stdout, stderr: '' });
   });
 
+  it('that was left is found among the youngest objects, and used again', async () => {
+    const { stdout, stderr } = await run('drop-slabs.mjs');
+    expect({ stdout, stderr }).toEqual({ stdout: 'minor, used again\n', stderr: '' });
+  });
+
   it('that cannot be had is a typed error', () => {
     expect(() => addon.allocateSlab(2 ** 50)).toThrow(
       expect.objectContaining({ code: 'ERR_VERBENA_NO_MEMORY', errnoName: 'ENOMEM' }),
