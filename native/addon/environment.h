@@ -9,6 +9,7 @@
 #include <list>
 #include <memory>
 
+#include "addon/collector_account.h"
 #include "addon/js.h"
 #include "addon/reaper.h"
 #include "util/slot_table.h"
@@ -65,8 +66,7 @@ class Environment : public std::enable_shared_from_this<Environment> {
 
   Reaper reaper;
   verbs::SlabTable slabs;
-  /** Bytes of slabs left to the garbage collector since it was last made to look at them. */
-  size_t left_bytes = 0;
+  CollectorAccount collector;
   util::SlotTable<verbs::QueuePair> qps;
   util::SlotTable<verbs::MemoryRegion> mrs;
   std::list<PollGroup*> groups;

@@ -1,0 +1,66 @@
+// Owns the sums of what the garbage collector is told.
+#include "addon/collector_account.h"
+
+#include <algorithm>
+
+namespace verbena::addon {
+namespace {
+
+/** So many bytes may be left to the collector before it is offered a look at them. */
+constexpr size_t kLeftBetweenLooks = size_t{4} << 20;
+
+int64_t discount(size_t bytes) {
+  return static_cast<int64_t>(bytes - bytes / 4);
+}
+
+/** Returns what the collector counts now. */
+int64_t tell(Napi::Env env, int64_t change) {
+  return Napi::MemoryManagement::AdjustExternalMemory(env, change);
+}
+
+}  // namespace
+
+void CollectorAccount::before_making(Napi::Env env) {
+  ahead_ = taken_off_ - put_back_;
+  count_before_ = tell(env, ahead_);
+}
+
+void CollectorAccount::after_making(Napi::Env env, size_t bytes) {
+  const bool found = tell(env, 0) < count_before_ + static_cast<int64_t>(bytes);
+  if (found) {
+    put_back_ += ahead_;
+  } else {
+    tell(env, -ahead_);
+  }
+}
+
+void CollectorAccount::keep(Napi::Env env, size_t bytes) const {
+  tell(env, -static_cast<int64_t>(bytes));
+}
+
+void CollectorAccount::drop_kept(Napi::Env env, size_t bytes) const {
+  tell(env, static_cast<int64_t>(bytes));
+}
+
+void CollectorAccount::leave(Napi::Env env, size_t bytes) {
+  tell(env, static_cast<int64_t>(bytes) - discount(bytes));
+  taken_off_ += discount(bytes);
+  left_bytes_ += bytes;
+  if (left_bytes_ >= kLeftBetweenLooks) offer_a_look(env);
+}
+
+void CollectorAccount::drop_left(Napi::Env env, size_t bytes) {
+  const int64_t done = std::min(put_back_, discount(bytes));
+  put_back_ -= done;
+  taken_off_ -= discount(bytes);
+  tell(env, discount(bytes) - done);
+}
+
+void CollectorAccount::offer_a_look(Napi::Env env) {
+  left_bytes_ = 0;
+  before_making(env);
+  Napi::ArrayBuffer::New(env, 1);
+  after_making(env, 1);
+}
+
+}  // namespace verbena::addon
