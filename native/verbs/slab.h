@@ -5,17 +5,45 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <utility>
 
 namespace verbena::verbs {
 
-/** A zeroed anonymous mapping of whole pages. */
+/** A zeroed anonymous mapping, from which slabs of one size are cut. */
+class SlabPages {
+ public:
+  /** Whole pages for one slab. Throws ERR_VERBENA_NO_MEMORY. */
+  explicit SlabPages(size_t slab_bytes);
+  /** A huge page, where the kernel has one. */
+  static std::shared_ptr<SlabPages> huge(size_t slab_bytes);
+  SlabPages(const SlabPages&) = delete;
+  SlabPages& operator=(const SlabPages&) = delete;
+  ~SlabPages();
+
+  bool has_room() const { return slab_bytes_ <= bytes_ - cut_; }
+  /** Each part is given out once. */
+  uint8_t* cut();
+  size_t slab_bytes() const { return slab_bytes_; }
+
+ private:
+  SlabPages(size_t slab_bytes, size_t bytes, size_t alignment);
+
+  size_t slab_bytes_;
+  size_t bytes_;
+  size_t cut_ = 0;
+  uint8_t* data_;
+};
+
+/** Page-aligned memory, zeroed when it is made. */
 class Slab {
  public:
-  /** Throws ERR_VERBENA_NO_MEMORY. */
-  explicit Slab(size_t bytes);
+  /** With pages of its own. Throws ERR_VERBENA_NO_MEMORY. */
+  explicit Slab(size_t bytes) : Slab(std::make_shared<SlabPages>(bytes)) {}
+  /** The next part of pages that have room. */
+  explicit Slab(std::shared_ptr<SlabPages> pages)
+      : pages_(std::move(pages)), bytes_(pages_->slab_bytes()), data_(pages_->cut()) {}
   Slab(const Slab&) = delete;
   Slab& operator=(const Slab&) = delete;
-  ~Slab();
 
   uint8_t* data() const { return data_; }
   size_t bytes() const { return bytes_; }
@@ -24,8 +52,8 @@ class Slab {
   bool pooled = true;
 
  private:
+  std::shared_ptr<SlabPages> pages_;
   size_t bytes_;
-  size_t mapped_;
   uint8_t* data_;
 };
 
@@ -48,8 +76,11 @@ class SlabTable {
   static constexpr size_t kMostRecycledBytes = size_t{64} << 20;
 
   std::shared_ptr<Slab> take_recycled(size_t bytes);
+  std::shared_ptr<Slab> make(size_t bytes);
 
   std::map<const void*, std::weak_ptr<Slab>> slabs_;
+  // The huge pages that slabs were cut from last, by the size of these.
+  std::map<size_t, std::shared_ptr<SlabPages>> shared_pages_;
   // By size: mapping and touching pages anew costs more than moving the bytes.
   std::multimap<size_t, std::shared_ptr<Slab>> recycled_;
   size_t recycled_bytes_ = 0;

@@ -51,6 +51,45 @@ TEST(Slab, RefusesASizeThatWraps) {
   EXPECT_THROW(Slab(SIZE_MAX - 1), Error);
 }
 
+constexpr size_t kHuge = size_t{2} << 20;
+
+uintptr_t huge_page_of(const Slab& slab) {
+  return reinterpret_cast<uintptr_t>(slab.data()) / kHuge;
+}
+
+TEST(SlabTable, CutsSlabsOfOneSizeFromAHugePage) {
+  SlabTable table;
+  const auto first = table.allocate(kHuge / 2, false);
+  const auto other_size = table.allocate(kHuge / 4, false);
+  const auto second = table.allocate(kHuge / 2, false);
+  const auto third = table.allocate(kHuge / 2, false);
+  EXPECT_EQ(huge_page_of(*first), huge_page_of(*second));
+  EXPECT_NE(huge_page_of(*first), huge_page_of(*other_size));
+  EXPECT_NE(huge_page_of(*first), huge_page_of(*third));
+  std::fill_n(first->data(), first->bytes(), uint8_t{1});
+  std::fill_n(third->data(), third->bytes(), uint8_t{3});
+  EXPECT_TRUE(
+      std::all_of(second->data(), second->data() + kHuge / 2, [](auto byte) { return byte == 0; }));
+}
+
+TEST(SlabTable, NeverCutsTheSamePartAgain) {
+  SlabTable table;
+  const void* gone = table.allocate(kHuge / 2, false)->data();
+  const auto second = table.allocate(kHuge / 2, false);
+  EXPECT_EQ(second->data(), static_cast<const uint8_t*>(gone) + kHuge / 2);
+}
+
+TEST(SlabTable, KeepsAHugePageUntilItsLastSlabIsGone) {
+  SlabTable table;
+  auto first = table.allocate(kHuge / 2, false);
+  auto second = table.allocate(kHuge / 2, false);
+  const void* data = second->data();
+  first.reset();
+  EXPECT_TRUE(is_mapped(data));
+  second.reset();
+  EXPECT_FALSE(is_mapped(data));
+}
+
 TEST(SlabTable, FindsASlabByItsStartAlone) {
   SlabTable table;
   const auto slab = table.allocate(2 * page(), true);
