@@ -48,7 +48,8 @@ PollGroup::PollGroup(std::shared_ptr<Environment> environment,
           ring_bytes(options.post_capacity + 1, verbs::post::kWords))),
       poller_(*channel_, options.empty_polls_before_arm, environment_->qps),
       posts_(reinterpret_cast<uint32_t*>(post_memory_->data()), options.post_capacity,
-             environment_->qps, environment_->mrs) {}
+             environment_->qps, environment_->mrs),
+      packets_taken_(device->counter("rx_packets")) {}
 
 void PollGroup::start() {
   const auto require = [](const char* operation, int status) {
@@ -83,11 +84,11 @@ void PollGroup::on_prepare() {
   // JavaScript may close the group while it runs.
   const auto self = shared_from_this();
   drain();
-  uint32_t count = gather(/*may_arm=*/true);
+  uint32_t count = gather(/*may_arm=*/!transfers_move());
   if (count == 0 && about_to_block()) {
     count = spin();
     // Other work than this group's may wait in the loop; what is HOT is polled again after it.
-    if (count == 0 && !loop_is_ready()) {
+    if (count == 0 && !loop_is_ready() && !transfers_move()) {
       count = poller_.arm_all(records(), options_.completion_capacity);
     }
   }
@@ -140,6 +141,19 @@ bool PollGroup::about_to_block() {
 bool PollGroup::loop_is_ready() {
   pollfd loop{uv_backend_fd(environment_->loop()), POLLIN, 0};
   return poll(&loop, 1, 0) > 0;
+}
+
+// Whether polling moves a large transfer. Its completions are further apart than a spin lasts, and
+// while it moves this thread has work: asleep, it would leave that to the device's thread, whose
+// waking and whose handing back cost more than the packets between two completions.
+bool PollGroup::transfers_move() {
+  if (packets_taken_ == nullptr || posts_.transfers() == 0) return false;
+  const uint64_t now = util::monotonic_ns();
+  if (const uint64_t taken = *packets_taken_; taken != packets_seen_) {
+    packets_seen_ = taken;
+    moved_at_ns_ = now;
+  }
+  return now - moved_at_ns_ < uint64_t{options_.spin_us} * 1000;
 }
 
 uint32_t PollGroup::spin() {

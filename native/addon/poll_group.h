@@ -85,6 +85,7 @@ class PollGroup : public std::enable_shared_from_this<PollGroup> {
   void give_up_channel(verbs::Error error);
   uint32_t gather(bool may_arm);
   bool about_to_block();
+  bool transfers_move();
   bool loop_is_ready();
   uint32_t spin();
   uint32_t spin_until(uint64_t deadline);
@@ -110,6 +111,11 @@ class PollGroup : public std::enable_shared_from_this<PollGroup> {
   util::SpinGovernor governor_;
   PollGroupStats stats_;
   std::vector<verbs::Error> errors_;
+  /** Of the device; nullptr where it does not tell. */
+  const volatile uint64_t* packets_taken_;
+  uint64_t packets_seen_ = 0;
+  /** When packets were last seen to arrive. */
+  uint64_t moved_at_ns_ = 0;
   /** When the group last let the loop block; 0 when it did not. */
   uint64_t asleep_since_ns_ = 0;
   bool awake_ = false;

@@ -228,6 +228,19 @@ const void* Device::counters_page() const {
   return shared_->library().counters_page(context());
 }
 
+const volatile uint64_t* Device::counter(std::string_view name) const {
+  constexpr size_t kNamesAt = 2048;
+  const void* page = counters_page();
+  if (page == nullptr) return nullptr;
+  std::string_view names = static_cast<const char*>(page) + kNamesAt;
+  for (const auto* value = static_cast<const volatile uint64_t*>(page); !names.empty(); ++value) {
+    const size_t end = names.find('\n');
+    if (names.substr(0, end) == name) return value;
+    names.remove_prefix(end == std::string_view::npos ? names.size() : end + 1);
+  }
+  return nullptr;
+}
+
 Device::PostBatch::PostBatch(const Device& device) : device_(device) {
   device_.shared_->library().hold(device_.context());
 }

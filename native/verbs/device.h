@@ -4,8 +4,10 @@
 
 #include <infiniband/verbs.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "verbs/async_events.h"
@@ -50,6 +52,8 @@ class Device : public Parent {
   std::vector<ibv_gid_entry> gid_table(uint8_t port) const;
   /** The page of counters that our own device keeps while it is open; nullptr for others. */
   const void* counters_page() const;
+  /** The page's counter of that name, 0 where there is none. It lives as long as the page. */
+  const volatile uint64_t* counter(std::string_view name) const;
 
   /** While it lives, what its thread posts is held back, to leave together. */
   class PostBatch {

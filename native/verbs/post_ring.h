@@ -47,6 +47,9 @@ class PostRing {
    */
   void drain();
 
+  /** Large transfers under way, as JavaScript counts them. */
+  uint32_t transfers() const { return memory_[post::kTransfers]; }
+
   bool has_failures() const { return next_failure_ < failures_.size(); }
   /** Moves up to `room` failure records out; returns how many. */
   uint32_t take_failures(CompletionRecord* records, uint32_t room);

@@ -14,8 +14,9 @@ inline constexpr uint32_t kPostFailed = 0x8000'0000;
 
 namespace post {
 inline constexpr uint32_t kWords = 16;
-/** Word of descriptor 0, the header. */
+/** Words of descriptor 0, the header. */
 inline constexpr uint32_t kCount = 0;
+inline constexpr uint32_t kTransfers = 1;
 enum Word : uint32_t {
   kQpIndex,
   kOpcode,

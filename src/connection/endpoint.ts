@@ -304,6 +304,7 @@ export class Endpoint implements CompletionSink, TickTask, RetireListener {
   stop(): void {
     this.#isStopped = true;
     this.sender.stop();
+    this.operations.stop();
     this.#wakeSettled();
   }
 

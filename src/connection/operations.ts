@@ -13,6 +13,9 @@ const CHUNK_BYTES = 256 * 1024;
  */
 const MAX_BYTES_UNDER_WAY = 2 * CHUNK_BYTES;
 
+/** What takes so long that its thread had better not sleep meanwhile. */
+const TRANSFER_BYTES = 32 * 1024;
+
 export type OperationOpcode =
   | typeof PostOpcode.read
   | typeof PostOpcode.write
@@ -68,6 +71,10 @@ function chunkLength(operation: Operation, from: number): number {
   return Math.min(CHUNK_BYTES, operation.length - from);
 }
 
+function isTransfer(operation: Operation): boolean {
+  return operation.length >= TRANSFER_BYTES;
+}
+
 export interface OperationQueueOptions {
   readonly qp: QueuePair;
   readonly workQueue: WorkQueue;
@@ -88,6 +95,7 @@ export class OperationQueue {
   #nextToPost = 0;
   #chunksUnderWay = 0;
   #bytesUnderWay = 0;
+  #transfers = 0;
   readonly #slotWaiters: (() => void)[] = [];
 
   constructor(options: OperationQueueOptions) {
@@ -122,6 +130,7 @@ export class OperationQueue {
 
   submit(operation: Operation): void {
     this.#active.push(operation);
+    if (isTransfer(operation)) this.#countTransfers(1);
     this.#options.onSubmitted();
   }
 
@@ -147,6 +156,7 @@ export class OperationQueue {
     // Work requests retire in order, hence operations too.
     this.#active.shift();
     this.#nextToPost--;
+    if (isTransfer(operation)) this.#countTransfers(-1);
     operation.listener?.onOperationDone(operation);
     this.putBack(operation);
   }
@@ -155,7 +165,18 @@ export class OperationQueue {
   abandon(): Operation[] {
     this.#slotWaiters.length = 0;
     this.#nextToPost = 0;
+    this.stop();
     return this.#active.splice(0);
+  }
+
+  /** What is under way does not move any more. */
+  stop(): void {
+    this.#countTransfers(-this.#transfers);
+  }
+
+  #countTransfers(change: number): void {
+    this.#transfers += change;
+    this.#options.qp.device.group.countTransfers(change);
   }
 
   #postChunk(operation: Operation): boolean {

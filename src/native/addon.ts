@@ -41,6 +41,11 @@ export const COMPLETION_POST_FAILED = 0x8000_0000;
 export const PostHeader = {
   /** Number of descriptors written and not yet drained; native sets it back to 0. */
   count: 0,
+  /**
+   * Large transfers under way: while the device takes packets for them, the poll group goes on
+   * polling although completions are far apart.
+   */
+  transfers: 1,
 } as const;
 
 /** Offsets in a post descriptor. 64-bit values are two words, low word first. */

@@ -132,6 +132,11 @@ export class PollGroup {
     }
   };
 
+  /** So many more large transfers are under way than before. */
+  countTransfers(change: number): void {
+    (this.#posts[PostHeader.transfers] as number) += change;
+  }
+
   /** Drains the post ring now. */
   flush(): void {
     this.#native.flush();

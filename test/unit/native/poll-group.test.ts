@@ -1,6 +1,10 @@
 // When the poll group polls, arms, sleeps and wakes, and that it never sleeps on work.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { NativeDevice, NativePollGroupOptions } from '../../../src/native/addon.js';
+import {
+  PostHeader,
+  type NativeDevice,
+  type NativePollGroupOptions,
+} from '../../../src/native/addon.js';
 import { loadAddon } from '../../../src/native/load.js';
 import { EchoWorker } from '../../helpers/echo-worker.js';
 import { connectEnds, LoopbackEnd, openSoftDevice, TestGroup } from '../../helpers/loopback.js';
@@ -118,6 +122,30 @@ describe('a completion queue', () => {
     await busy;
     expect(polledAtOnce).toBeLessThan(3);
     silent.close();
+  });
+
+  it('is not ARMED while a large transfer moves, however long it is silent', async () => {
+    const { group, a, b } = pair({ spinUs: 1_000_000, emptyPollsBeforeArm: 4 });
+    const c = new LoopbackEnd(device, group);
+    const d = new LoopbackEnd(device, group);
+    connectEnds(device, c, d);
+    group.native.posts[PostHeader.transfers] = 1;
+    await pingPong([c, d], 2);
+    let hot = 0;
+    const look = async (): Promise<void> => {
+      const busy = pingPong([a, b], 500);
+      const answer = group.onBatch;
+      group.onBatch = (count) => {
+        hot = group.native.stats().hotCqs;
+        answer(count);
+      };
+      await busy;
+    };
+    await look();
+    expect(hot).toBe(4);
+    group.native.posts[PostHeader.transfers] = 0;
+    await look();
+    expect(hot).toBe(2);
   });
 
   it('wakes the loop when it is ARMED and something arrives', async () => {
