@@ -189,11 +189,37 @@ TEST(DeviceThread, IsNotWokenForEachOfManyTimersThatNeverFire) {
   lane.expect_timer();
 }
 
+TEST(DeviceThread, LooksForMoreBeforeItSleepsWhereMuchComes) {
+  FakeLane lane;
+  DeviceThread thread(lane);
+  start(thread);
+  const TimeNs end = monotonic_now() + 20 * kNsPerSecond;
+  uint64_t sent = 0;
+  while (thread.counters().spins_won == 0 && monotonic_now() < end) {
+    lane.send_packet();
+    lane.expect_packets(++sent);
+  }
+  EXPECT_GE(thread.counters().spins_won, 1u);
+}
+
+TEST(DeviceThread, DoesNotLookForMoreWhereNothingCame) {
+  FakeLane lane;
+  DeviceThread thread(lane);
+  start(thread);
+  for (uint64_t timer = 0; timer < 40; ++timer) {
+    let_it_sleep(lane);
+    thread.timer_set(monotonic_now());
+  }
+  EXPECT_EQ(thread.counters().spins, 0u);
+}
+
 TEST(DeviceThread, LeavesPacketsToAProgramThatPolls) {
   FakeLane lane;
   DeviceThread thread(lane, kLongStandby);
   thread.note_poll(monotonic_now());
   start(thread);
+  const TimeNs end = monotonic_now() + 20 * kNsPerSecond;
+  while (thread.counters().standbys == 0 && monotonic_now() < end) std::this_thread::yield();
   lane.send_packet();
   std::this_thread::sleep_for(std::chrono::milliseconds(50));
   EXPECT_EQ(lane.packets(), 0u);

@@ -4,6 +4,7 @@
 
 #include <linux/futex.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -120,13 +121,35 @@ void DeviceThread::run() {
 }
 
 void DeviceThread::watch() {
+  bool worked = false;
   do {
     count(counters_.drives);
     if (!progress_.drive()) {
-      sleep_in_watch();
+      if (!worked || !packet_comes_soon()) sleep_in_watch();
       return;
     }
+    worked = true;
   } while (!stopping_.load() && !policy_.stands_by(monotonic_now(), last_poll_.load()));
+}
+
+// Between the bursts of a busy peer there is less time than a wake-up takes, which besides costs
+// the peer a part of its own.
+bool DeviceThread::packet_comes_soon() {
+  constexpr TimeNs kLongestSpin = 50'000;
+  const TimeNs end = monotonic_now() + kLongestSpin;
+  if (!spin_governor_.should_spin(static_cast<uint64_t>(end))) return false;
+  count(counters_.spins);
+  bool found = false;
+  TimeNs now = 0;
+  do {
+    found = packets_waiting();
+    if (!found) sched_yield();
+    now = monotonic_now();
+  } while (!found && now < end && !stopping_.load() && !policy_.stands_by(now, last_poll_.load()));
+  if (found) count(counters_.spins_won);
+  spin_governor_.record(found);
+  spin_governor_.record_end(static_cast<uint64_t>(end), static_cast<uint64_t>(now));
+  return found;
 }
 
 void DeviceThread::sleep_in_watch() {

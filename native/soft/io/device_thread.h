@@ -10,6 +10,7 @@
 #include "soft/io/failure.h"
 #include "soft/io/fork_guard.h"
 #include "soft/io/standby_policy.h"
+#include "util/spin_governor.h"
 
 namespace verbena::io {
 
@@ -28,14 +29,17 @@ class Progress {
 struct DeviceThreadCounters {
   std::atomic<uint64_t> wakeups{0};
   std::atomic<uint64_t> drives{0};
+  // Looks for more before a sleep, and how many found it.
+  std::atomic<uint64_t> spins{0};
+  std::atomic<uint64_t> spins_won{0};
   std::atomic<uint64_t> standbys{0};
   // Standbys that ended with packets waiting for a program that did not poll.
   std::atomic<uint64_t> overdue{0};
 };
 
 // Two states. WATCH: asleep on the socket, for as long as the next timer allows; an idle device
-// costs no wake-ups. STANDBY, while the program polls: asleep away from the socket, so that packets
-// wake nobody twice.
+// costs no wake-ups, and one with much to do looks for more before it sleeps. STANDBY, while the
+// program polls: asleep away from the socket, so that packets wake nobody twice.
 class DeviceThread {
  public:
   explicit DeviceThread(Progress& progress, const StandbyPolicy::Times& times = {});
@@ -51,6 +55,8 @@ class DeviceThread {
 
   // A thread of the program has driven the lane. Costs one store.
   void note_poll(TimeNs now) { last_poll_.store(now, std::memory_order_relaxed); }
+  // It keeps away from the socket, but not for longer than the policy says after the last poll.
+  bool stands_by() const { return in_standby_.load() != 0; }
   // A thread of the program that polled is about to sleep. A system call only if the thread is in
   // STANDBY.
   void hand_over();
@@ -63,6 +69,7 @@ class DeviceThread {
   static void* entry(void* self);
   void run();
   void watch();
+  bool packet_comes_soon();
   void sleep_in_watch();
   void stand_by();
   bool packets_waiting() const;
@@ -70,8 +77,9 @@ class DeviceThread {
   void wake_standby();
 
   Progress& progress_;
-  // Both of the thread alone.
+  // All of the thread alone.
   StandbyPolicy policy_;
+  util::SpinGovernor spin_governor_;
   TimeNs planned_wakeup_ = 0;
   ForkGuard fork_guard_;
   int event_fd_ = -1;
