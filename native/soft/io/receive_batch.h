@@ -73,6 +73,9 @@ class ReceiveBatch {
   };
 
   void restore_room(size_t index);
+  // Both return how many messages came, or -1 with errno set.
+  int receive_one(int fd);
+  int receive_many(int fd);
   bool open_message();
   void read_controls(msghdr& header);
   void adapt(size_t bytes);

@@ -119,11 +119,19 @@ void TransmitBatch::prepare(size_t index, const Burst& burst) {
   std::memcpy(CMSG_DATA(control), &burst.segment_bytes, sizeof burst.segment_bytes);
 }
 
+// Returns how many bursts the kernel took, or -1 with errno set.
+int TransmitBatch::send_from(size_t next) {
+  const size_t bursts = burst_count_ - next;
+  if (bursts == 1) {
+    return sendmsg(socket_.fd(), &headers_[next].msg_hdr, MSG_NOSIGNAL) < 0 ? -1 : 1;
+  }
+  return sendmmsg(socket_.fd(), &headers_[next], static_cast<unsigned>(bursts), MSG_NOSIGNAL);
+}
+
 void TransmitBatch::send_bursts() {
   for (size_t i = 0; i < burst_count_; ++i) prepare(i, bursts_[i]);
   for (size_t next = 0; next < burst_count_;) {
-    const int sent = sendmmsg(socket_.fd(), &headers_[next],
-                              static_cast<unsigned>(burst_count_ - next), MSG_NOSIGNAL);
+    const int sent = send_from(next);
     const int error = errno;
     ++counters_.system_calls;
     if (sent > 0) {

@@ -88,6 +88,7 @@ class TransmitBatch : private FaultInjector::Outlet {
   bool joins_last_burst(const wire::Address& destination, size_t bytes) const;
   uint16_t append(const wire::Address& destination, size_t bytes);
   void prepare(size_t index, const Burst& burst);
+  int send_from(size_t next);
   void send_bursts();
   void on_send_error(const Burst& burst, int error);
   void send_one_by_one(const Burst& burst);
