@@ -18,6 +18,8 @@ class LinkedList {
   bool empty() const { return first_ == nullptr; }
   /** Null when it is empty. */
   Item* front() const { return first_; }
+  /** Null behind the last. */
+  static Item* after(const Item& item) { return (item.*kLink).after; }
 
   /** Changes nothing when it is there. */
   void push_back(Item& item) {

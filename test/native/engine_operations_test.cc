@@ -241,6 +241,78 @@ TEST(Operations, ReadsOutstandingStayWithinTheLimitAgreed) {
   EXPECT_EQ(most, 2);
 }
 
+// What leaves for b while a's SEND is to be acknowledged.
+std::vector<wire::Opcode> sent_by_b(Pair& pair, int answers, const Buffer& local) {
+  std::vector<wire::Opcode> sent;
+  for (int i = 0; i < answers; ++i) {
+    ibv_sge sge = local.sge(0, 8);
+    ibv_send_wr request{};
+    request.opcode = IBV_WR_SEND;
+    request.sg_list = &sge;
+    request.num_sge = 1;
+    EXPECT_EQ(pair.b.engine().post_send(*pair.qp_b, request), 0);
+  }
+  pair.network.filter = [&](const Frame& frame) {
+    if (frame.from == pair.b.address()) sent.push_back(wire::Packet::parse(frame.bytes)->opcode());
+    return true;
+  };
+  pair.b.run(pair.now);
+  pair.network.filter = nullptr;
+  return sent;
+}
+
+class AcknowledgeOrder : public testing::Test {
+ protected:
+  AcknowledgeOrder() {
+    Pair::post_receive(pair.b, *pair.qp_b, 1, {there.sge(0, 100)});
+    pair.post_send(IBV_WR_SEND, 2, {here.sge(0, 100)});
+    pair.a.run(pair.now);
+    pair.b.receive(pair.now, pair.network.pop());
+  }
+
+  Pair pair;
+  Buffer here{pair.a, Pair::kPd, 4096, kLocal};
+  Buffer there{pair.b, Pair::kPd, 4096, kLocal};
+};
+
+TEST_F(AcknowledgeOrder, AnAcknowledgeLeavesBehindTheAnswer) {
+  EXPECT_TRUE(pair.b.engine().owes_acknowledges_only());
+  const std::vector expected{wire::Opcode::kSendOnly, wire::Opcode::kSendOnly,
+                             wire::Opcode::kAcknowledge};
+  EXPECT_EQ(sent_by_b(pair, 2, there), expected);
+  EXPECT_FALSE(pair.b.engine().wants_transmit());
+}
+
+TEST_F(AcknowledgeOrder, AnAcknowledgeLeavesInItsTurnHoweverMuchIsToBeSent) {
+  const auto sent = sent_by_b(pair, 40, there);
+  EXPECT_LT(sent.size(), 40U);
+  EXPECT_EQ(sent.back(), wire::Opcode::kAcknowledge);
+  EXPECT_TRUE(pair.b.engine().wants_transmit());
+}
+
+TEST_F(AcknowledgeOrder, WhatIsToBeAnsweredWithMoreThanAnAcknowledgeDoesNotWait) {
+  pair.post_send(IBV_WR_RDMA_READ, 3, {here.sge(0, 8)}, to_remote(there));
+  EXPECT_FALSE(pair.a.engine().owes_acknowledges_only()) << "a READ is to be asked for";
+  pair.a.run(pair.now);
+  pair.b.receive(pair.now, pair.network.pop());
+  EXPECT_FALSE(pair.b.engine().owes_acknowledges_only());
+}
+
+TEST(Operations, PostsMayWaitWhereEnoughSmallOnesAreOnTheWay) {
+  Pair pair({.mtu = IBV_MTU_1024});
+  Buffer local(pair.a, Pair::kPd, 4096, kLocal);
+  const auto post = [&](uint32_t bytes) {
+    pair.post_send(IBV_WR_SEND, 1, {local.sge(0, bytes)});
+    return pair.a.engine().may_wait(*pair.qp_a);
+  };
+  for (int i = 0; i < 8; ++i) EXPECT_FALSE(post(100)) << "nothing is on the way";
+  pair.a.run(pair.now);
+  for (int i = 1; i < 16; ++i) EXPECT_TRUE(post(1024)) << i;
+  EXPECT_FALSE(post(1024)) << "enough for one call of the kernel";
+  pair.a.run(pair.now);
+  EXPECT_FALSE(post(1025)) << "large ones gain nothing";
+}
+
 TEST(Operations, FewerReadsAreRememberedOnceTheLimitIsLower) {
   Pair pair({.rd_atomic = 4});
   Buffer local(pair.a, Pair::kPd, 64, kLocal);

@@ -45,6 +45,9 @@ Scenario::Scenario(uint64_t seed) : seed(seed) {
   }
   shared_depth = between<uint32_t>(random, 1, 16);
   if (harsh && random.chance(0.8)) plan_incidents(random);
+  for (uint32_t i = 0; i < hosts; ++i) {
+    acknowledge_delays.push_back(one_of<TimeNs>(random, {0, 0, 50 * kUs, 500 * kUs, 4 * kMs}));
+  }
 }
 
 // A retry count of seven outlasts what is lost at most here, so that nothing may fail.

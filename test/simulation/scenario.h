@@ -80,6 +80,7 @@ struct Scenario {
   std::vector<UnreliablePlan> unreliable;
   uint32_t shared_depth;
   std::vector<PlannedIncident> incidents;
+  std::vector<TimeNs> acknowledge_delays;  // by host
 
   // Frames arrive in order, and once each at most.
   bool orderly() const {

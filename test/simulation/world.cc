@@ -38,6 +38,7 @@ World::World(uint64_t seed)
     hosts_.push_back(
         std::make_unique<Host>(network_, addresses_[i], seed * 8 + i, scenario_.window_bytes));
     hosts_.back()->memory_faults = &memory_faults_;
+    hosts_.back()->acknowledge_delay = scenario_.acknowledge_delays[i];
     share_receives(i);
   }
   network_.faults = scenario_.faults;

@@ -136,7 +136,7 @@ bool Lane::is_held() {
 void Lane::poll(const engine::CompletionQueue& queue) {
   const engine::TimeNs now = io::monotonic_now();
   if (another_queue_drives(queue, now)) return;
-  wait_politely(drive_unless_driven(now), now, socket_fd());
+  wait_politely(drive_unless_driven(now, queue), now, socket_fd());
   // A program that polls an armed queue looks once more before it sleeps, and no poll follows.
   if (queue.armed()) {
     thread_.hand_over();
@@ -175,13 +175,13 @@ int Lane::wait(int fd) {
   return 0;
 }
 
-bool Lane::drive_unless_driven(engine::TimeNs now) {
+bool Lane::drive_unless_driven(engine::TimeNs now, const engine::CompletionQueue& polled) {
   const std::unique_lock lock(mutex_, std::try_to_lock);
-  return lock && drive_for_program(now);
+  return lock && drive_for_program(now, &polled);
 }
 
-bool Lane::drive_for_program(engine::TimeNs now) {
-  const bool busy = drive_locked(now);
+bool Lane::drive_for_program(engine::TimeNs now, const engine::CompletionQueue* polled) {
+  const bool busy = drive_locked(now, polled);
   thread_.timer_set(next_turn());
   return busy;
 }
@@ -197,16 +197,25 @@ engine::TimeNs Lane::next_deadline() {
   return next_turn();
 }
 
-bool Lane::drive_locked(engine::TimeNs now) {
+bool Lane::drive_locked(engine::TimeNs now, const engine::CompletionQueue* polled) {
   bool busy = receive(now);
   if (engine_.next_timeout() <= now) {
     engine_.on_timeout(now);
     busy = true;
   }
-  transmit(now);
+  acknowledges_wait_ = acknowledges_may_wait(polled);
+  if (!acknowledges_wait_) transmit(now);
   if (!busy) transmit_batch_.release_held();
   update_counters();
   return busy || engine_.wants_transmit();
+}
+
+// A program that is about to get completions may answer, and answers take acknowledges with them in
+// one message of the kernel, which is half of what a small message costs. Until its next poll only;
+// where none comes, the device's thread is there soon.
+bool Lane::acknowledges_may_wait(const engine::CompletionQueue* polled) const {
+  return !acknowledges_wait_ && polled != nullptr && !polled->empty() && !polled->armed() &&
+         thread_.stands_by() && engine_.wants_transmit() && engine_.owes_acknowledges_only();
 }
 
 bool Lane::receive(engine::TimeNs now) {
@@ -263,6 +272,17 @@ void Lane::send_ready() {
   thread_.timer_set(next_turn());
 }
 
+// Before what it belongs to goes.
+void Lane::send_waiting() {
+  if (engine_.wants_transmit() && !fork_guard_.in_child()) transmit(io::monotonic_now());
+}
+
+void Lane::send_posted(const engine::QueuePair& qp) {
+  if (!thread_.stands_by() || !engine_.may_wait(qp)) return send_ready();
+  // Should the thread have left its standby meanwhile, it must know.
+  thread_.timer_set(next_turn());
+}
+
 void Lane::update_counters() {
   counters_->socket_drops = receive_batch_.counters().socket_drops;
   counters_->send_failures = transmit_batch_.counters().dropped();
@@ -289,6 +309,7 @@ int Lane::leave_group(engine::QueuePair& qp, const wire::Address& group) {
 
 void Lane::destroy_qp(engine::QueuePair& qp) {
   const std::lock_guard lock(mutex_);
+  send_waiting();
   engine_.destroy_qp(qp);
   leave_unused_groups();
 }

@@ -50,14 +50,26 @@ class Lane : private io::Progress {
     return body(engine_);
   }
 
-  // The same for a body that returns 0 or an errno value; what it made ready is sent at once. EIO
-  // in a forked child.
+  // The same for a body that returns 0 or an errno value; what it made ready is sent at once, and
+  // what waited to be sent before. EIO in a forked child.
   template <class Body>
   int with_engine_and_transmit(Body&& body) {
     if (fork_guard_.in_child()) return EIO;
     const std::lock_guard lock(mutex_);
+    send_waiting();
     const int result = body(engine_);
     if (!is_held()) send_ready();
+    return result;
+  }
+
+  // The same of what posts to a queue pair. What was posted may wait for more while a program
+  // polls: it is then sent with what comes next, by the next poll, or soon after the last one.
+  template <class Body>
+  int post(const engine::QueuePair& qp, Body&& body) {
+    if (fork_guard_.in_child()) return EIO;
+    const std::lock_guard lock(mutex_);
+    const int result = body(engine_);
+    if (!is_held()) send_posted(qp);
     return result;
   }
 
@@ -114,7 +126,7 @@ class Lane : private io::Progress {
   static bool is_held();
   bool another_queue_drives(const engine::CompletionQueue& queue, engine::TimeNs now);
   // True when there was work and no other thread was at it.
-  bool drive_unless_driven(engine::TimeNs now);
+  bool drive_unless_driven(engine::TimeNs now, const engine::CompletionQueue& polled);
 
   // What a person or a test writes to the control FIFO.
   bool on_command(std::string_view command);
@@ -122,14 +134,18 @@ class Lane : private io::Progress {
 
   // All with the lane locked.
   void raise(ibv_event_type type);
-  bool drive_locked(engine::TimeNs now);
+  // `polled` is the queue that a program polls, if one does.
+  bool drive_locked(engine::TimeNs now, const engine::CompletionQueue* polled = nullptr);
   // On a thread of the program: the device's own may sleep past a timer that this set.
-  bool drive_for_program(engine::TimeNs now);
+  bool drive_for_program(engine::TimeNs now, const engine::CompletionQueue* polled = nullptr);
+  bool acknowledges_may_wait(const engine::CompletionQueue* polled) const;
   bool receive(engine::TimeNs now);
   bool receive_from(io::UdpSocket& socket, engine::TimeNs now);
   void accept(engine::TimeNs now, const io::Datagram& datagram);
   void transmit(engine::TimeNs now);
   void send_ready();
+  void send_posted(const engine::QueuePair& qp);
+  void send_waiting();
   // When the engine has something to do; 0 when it has now.
   engine::TimeNs next_turn() const { return engine_.wants_transmit() ? 0 : engine_.next_timeout(); }
   void update_counters();
@@ -161,6 +177,8 @@ class Lane : private io::Progress {
   util::CourteousMutex mutex_;
   engine::Engine engine_;
   std::vector<DeviceEvents*> listeners_;
+  // The last poll left acknowledges for what the program would answer.
+  bool acknowledges_wait_ = false;
   int references_ = 0;  // guarded by the registry
   // Last, so that they stop before anything else goes.
   io::DeviceThread thread_;

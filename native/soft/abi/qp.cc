@@ -134,7 +134,7 @@ Qp* create_qp(Context& context, ibv_qp_init_attr_ex& attributes) {
 int post_send(ibv_qp* handle, ibv_send_wr* requests, ibv_send_wr** bad) {
   Qp& qp = Qp::of(handle);
   const int error = errno_of_result([&] {
-    return qp.lane.with_engine_and_transmit([&](engine::Engine& engine) {
+    return qp.lane.post(*qp.transport, [&](engine::Engine& engine) {
       int refused = 0;
       for (; requests != nullptr; requests = requests->next) {
         refused = post_one(engine, qp, *requests);
@@ -149,7 +149,7 @@ int post_send(ibv_qp* handle, ibv_send_wr* requests, ibv_send_wr** bad) {
 
 int post_send_all(Qp& qp, const ibv_send_wr* requests) {
   return errno_of_result([&] {
-    return qp.lane.with_engine_and_transmit([&](engine::Engine& engine) {
+    return qp.lane.post(*qp.transport, [&](engine::Engine& engine) {
       const uint64_t tail = qp.transport->send_queue.tail();
       for (const ibv_send_wr* each = requests; each != nullptr; each = each->next) {
         const int refused = post_one(engine, qp, *each);

@@ -43,6 +43,7 @@ class CompletionQueue {
   // Whether an event was requested and has not been raised: the program means to sleep.
   bool armed() const { return armed_.load(std::memory_order_relaxed) != Armed::kNo; }
 
+  bool empty() const { return count_.load(std::memory_order_relaxed) == 0; }
   uint32_t depth() const { return depth_; }
   void* owner() const { return owner_; }
 

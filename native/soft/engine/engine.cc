@@ -310,15 +310,30 @@ bool Engine::transmit(TimeNs now, PacketSink& sink) {
     QueuePair& qp = *ready_.pop_front();
     const uint32_t turn = std::min(budget, kTurnBudget);
     uint32_t left = turn;
-    const bool more_responses = transmit_responses(qp, sink, left);
-    const bool more_requests = qp.options.type == IBV_QPT_UD
-                                   ? transmit_datagrams(qp, sink, left)
-                                   : transmit_requests(now, qp, sink, left);
+    // Behind requests an acknowledge, which is shorter, leaves with them as one message of the
+    // kernel; it does so even where requests use up the turn.
+    const bool acknowledge_last = qp.responder.owes_acknowledge_only();
+    bool more = !acknowledge_last && transmit_responses(qp, sink, left);
+    more |= qp.options.type == IBV_QPT_UD ? transmit_datagrams(qp, sink, left)
+                                          : transmit_requests(now, qp, sink, left);
+    if (acknowledge_last) {
+      left = std::max(left, 1U);
+      more |= transmit_responses(qp, sink, left);
+    }
     budget -= turn - left;
-    if (more_responses || more_requests) make_ready(qp);
+    if (more) make_ready(qp);
     schedule(qp);
   }
   return !ready_.empty();
+}
+
+bool Engine::owes_acknowledges_only() const {
+  for (const QueuePair* qp = ready_.front(); qp != nullptr; qp = ready_.after(*qp)) {
+    const bool answers = !qp->responder.responses.empty() && !qp->responder.owes_acknowledge_only();
+    const bool asks = qp->requester.cursor != qp->send_queue.tail() || qp->requester.probe_due;
+    if (answers || asks) return false;
+  }
+  return true;
 }
 
 void Engine::use_path(QueuePair& qp, const wire::Address& address) {

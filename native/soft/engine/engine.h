@@ -91,6 +91,12 @@ class Engine {
   // When on_timeout is due; kNever when nothing is pending.
   TimeNs next_timeout() const { return timers_.empty() ? kNever : timers_.begin()->at; }
   bool wants_transmit() const { return !ready_.empty(); }
+  // Of what is to be sent, nothing but acknowledges: those may wait a little, for answers that they
+  // can leave with.
+  bool owes_acknowledges_only() const;
+  // The queue pair has enough in flight that what was posted may wait a little, for more to leave
+  // with.
+  bool may_wait(const QueuePair& qp) const;
 
  private:
   // --- requester.cc: sends requests

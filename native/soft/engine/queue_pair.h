@@ -15,6 +15,7 @@
 #include "soft/engine/work_queue.h"
 #include "soft/wire/opcode.h"
 #include "soft/wire/psn.h"
+#include "soft/wire/syndrome.h"
 #include "util/linked_list.h"
 
 namespace verbena::engine {
@@ -109,6 +110,8 @@ struct Response {
   bool started;        // kRead: FIRST was sent
   uint64_t original;   // kAtomic
   bool repeated = false;
+
+  bool is_acknowledge() const { return kind == Kind::kAck && syndrome == wire::kAckNoCredits; }
 };
 
 // What a repeated READ or atomic request is answered from.
@@ -137,6 +140,10 @@ struct Responder {
 
   // Few at a time, so that taking from the front costs little, and nothing until they are used.
   std::vector<Response> responses;
+  // All that is to be answered is that requests were executed.
+  bool owes_acknowledge_only() const {
+    return responses.size() == 1 && responses.front().is_acknowledge();
+  }
   std::vector<ServedRequest> served;  // newest last; at most max_dest_rd_atomic
 
   // Room for what one packet may add. Throws std::bad_alloc.

@@ -180,6 +180,19 @@ int Engine::post_send(QueuePair& qp, const ibv_send_wr& request, const wire::Add
   return 0;
 }
 
+bool Engine::may_wait(const QueuePair& qp) const {
+  // Few enough that the peer does not run out of work meanwhile, and no more than leave at once.
+  constexpr uint32_t kBusyPackets = 8;
+  constexpr uint64_t kMostGathered = 16;
+  if (!qp.reliable() || qp.state != IBV_QPS_RTS || qp.packets_in_flight() < kBusyPackets) {
+    return false;
+  }
+  const SendQueue& queue = qp.send_queue;
+  if (queue.tail() - qp.requester.cursor >= kMostGathered) return false;
+  const SendRequest& newest = queue.at(queue.tail() - 1);
+  return !newest.is_local() && newest.length <= qp.mtu;
+}
+
 // True when it stopped for its budget, or found no memory, and not because it must wait for
 // something.
 bool Engine::transmit_requests(TimeNs now, QueuePair& qp, PacketSink& sink, uint32_t& budget) {

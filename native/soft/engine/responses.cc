@@ -24,9 +24,8 @@ constexpr size_t kMostResponses = 64;
 void Engine::queue_ack(QueuePair& qp, uint32_t psn, uint8_t syndrome) {
   if (!qp.reliable()) return;
   auto& responses = qp.responder.responses;
-  const bool replaces = syndrome == wire::kAckNoCredits && !responses.empty() &&
-                        responses.back().kind == Response::Kind::kAck &&
-                        responses.back().syndrome == wire::kAckNoCredits;
+  const bool replaces =
+      syndrome == wire::kAckNoCredits && !responses.empty() && responses.back().is_acknowledge();
   if (!replaces && responses.size() >= kMostResponses) return;
   qp.responder.ack_owed = false;
   if (replaces) responses.pop_back();

@@ -75,6 +75,7 @@ class SendQueue {
   uint64_t tail() const { return tail_; }
 
   SendRequest& at(uint64_t number) { return requests_[number % room_]; }
+  const SendRequest& at(uint64_t number) const { return requests_[number % room_]; }
   ibv_sge* sges(uint64_t number) { return &sges_[(number % room_) * max_sge_]; }
   std::byte* inline_bytes(uint64_t number) {
     return &inline_bytes_[(number % room_) * max_inline_];

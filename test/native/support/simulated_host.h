@@ -1,6 +1,7 @@
 // A device and its memory on the simulated network.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -30,7 +31,10 @@ class Host : public engine::EventSink, private engine::PacketSink {
 
   Engine& engine() { return engine_; }
   const Address& address() const { return address_; }
-  TimeNs next() const { return engine_.wants_transmit() ? 0 : engine_.next_timeout(); }
+  TimeNs next() const {
+    if (!engine_.wants_transmit()) return engine_.next_timeout();
+    return engine_.owes_acknowledges_only() ? std::min(waits_until_, engine_.next_timeout()) : 0;
+  }
   void receive(TimeNs now, const Frame& frame) {
     const AllocationScope scope(memory_faults);
     engine_.on_packet(now, frame.from, frame.bytes);
@@ -39,6 +43,7 @@ class Host : public engine::EventSink, private engine::PacketSink {
     const AllocationScope scope(memory_faults);
     now_ = now;
     engine_.on_timeout(now);
+    if (acknowledges_wait(now)) return;
     engine_.transmit(now, *this);
   }
   // Calls the engine as a program does that tries again when there is no memory.
@@ -59,6 +64,8 @@ class Host : public engine::EventSink, private engine::PacketSink {
   void on_cq_error(CompletionQueue&) override { ++cq_errors; }
 
   AllocationFaults* memory_faults = nullptr;
+  // For how long acknowledges wait for something to leave with, when nothing else is to be sent.
+  TimeNs acknowledge_delay = 0;
   engine::Counters counters;
   std::vector<QpEvent> events;
   void on_srq_limit(engine::SharedReceiveQueue&) override { ++srq_limits; }
@@ -66,6 +73,16 @@ class Host : public engine::EventSink, private engine::PacketSink {
   int srq_limits = 0;
 
  private:
+  bool acknowledges_wait(TimeNs now) {
+    const bool may = acknowledge_delay > 0 && engine_.wants_transmit() &&
+                     engine_.owes_acknowledges_only() && (waits_until_ == 0 || now < waits_until_);
+    if (!may) {
+      waits_until_ = 0;
+    } else if (waits_until_ == 0) {
+      waits_until_ = now + acknowledge_delay;
+    }
+    return may;
+  }
   std::byte* reserve(const Address& destination, size_t bytes) override {
     const AllocationScope scope(nullptr);
     frame_ = {address_, destination, std::vector<std::byte>(bytes)};
@@ -80,6 +97,7 @@ class Host : public engine::EventSink, private engine::PacketSink {
   Address address_;
   SeededRandom random_;
   TimeNs now_ = 0;
+  TimeNs waits_until_ = 0;
   Frame frame_;
   Engine engine_;
 };
