@@ -18,8 +18,12 @@ import { drawPlots } from './lib/plots.mjs';
 import { ask, end, start } from './lib/processes.mjs';
 import { judge, processNames } from './soak/judge.mjs';
 
-/** By then all of a set-up is compiled, which takes memory. */
+/**
+ * By then what set-ups and requests run is compiled, which takes memory: at the rate of the run that
+ * would go on for most of an hour.
+ */
 const WARM_UP_VISITS = 2000;
+const WARM_UP_WORK = { depth: 4, bytes: 64, seconds: 5 };
 
 const { values } = parseArgs({
   options: {
@@ -57,6 +61,7 @@ async function begin() {
   await ask(visitors, { command: 'start', kind: 'verbena', device, port, ca });
   await ask(visitors, { command: 'cycle', count: WARM_UP_VISITS, atOnce: 4 });
   await ask(visitors, { command: 'connect', count: idle, atOnce: 8 });
+  await ask(visitors, { command: 'work', count: idle, ...WARM_UP_WORK });
   await ask(client, { command: 'start', device, port, ca, rate, connections });
 }
 
