@@ -305,6 +305,9 @@ export class ClientSetup implements ControlListener, EndpointUser {
     if (this.#isOver || this.#ready === undefined || !this.#isProven) return;
     this.#isOver = true;
     this.#isHandedOver = true;
+    // What undoes the set-up keeps this object for as long as the connection lives.
+    this.#sent = undefined;
+    this.#agreed = undefined;
     this.#resolve({
       options: this.#options.resolved,
       deviceName: this.#options.device.name,

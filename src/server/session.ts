@@ -66,14 +66,14 @@ export class ServerSession
   readonly #certificate: PeerCertificate | undefined;
   readonly #undo = new UndoStack();
   readonly #onSetupOver: (isReady: boolean) => void;
-  /** What the client said, which counts when it is its turn. */
+  /** What the client said, until it is its turn. */
   #heard: { readonly hello: Hello; readonly raw: Buffer } | undefined;
   /** As the client is told in the welcome; the server's own may change. */
   #timing = { keepaliveSec: 0, closeTimeoutMs: 0 };
   #isSetupOver = false;
   #connectedAtMs = 0;
   #agreement: Agreement | undefined;
-  #opened: Opened | undefined;
+  #opened: Pick<Opened, 'qpn' | 'owner'> | undefined;
   #control: ControlSession | undefined;
 
   /** `onSetupOver` is called once, when the session is ready or has failed. */
@@ -195,7 +195,8 @@ export class ServerSession
 
   onControlMessage(message: ControlMessage, raw: Buffer): void {
     if (message.type === 'keepalive') return;
-    if (message.type !== 'hello' || this.#heard !== undefined) {
+    const isFirst = this.#heard === undefined && this.#agreement === undefined;
+    if (message.type !== 'hello' || !isFirst) {
       throw new VerbenaError(
         'ERR_VERBENA_UNEXPECTED_MESSAGE',
         `a '${message.type}' message is not expected during the set-up`,
@@ -241,6 +242,7 @@ export class ServerSession
   #welcome(): void {
     if (this.#heard === undefined) return;
     const { hello, raw: helloRaw } = this.#heard;
+    this.#heard = undefined;
     this.#checkWelcome();
     this.#channel.allowLargeFrames();
     const { slots, psns, line } = this.#host;
@@ -280,8 +282,9 @@ export class ServerSession
 
   #onOpened(opened: Opened): void {
     if (this.#isSetupOver) return;
-    this.#opened = opened;
-    this.#channel.sendBody(opened.welcomeRaw);
+    const { qpn, owner, welcomeRaw } = opened;
+    this.#opened = { qpn, owner };
+    this.#channel.sendBody(welcomeRaw);
   }
 
   /** Frees everything, the data half first; resolves with what failed. Idempotent. */
