@@ -11,6 +11,8 @@ const FOUND = new Set([
   'kernel: sending, and delivery on loopback',
 ]);
 
+const SLEEPING = /^(__schedule|do_sched_yield|eventfd_|__(x64_)?sys_(futex|epoll|p?poll))/;
+
 /** Phases in the order of the way of a request; a function belongs to the first that fits it. */
 const rules = [
   ['the caller, or the handler', /file:\/\/\S*\/bench\//],
@@ -25,9 +27,9 @@ const rules = [
   ['soft device: queues, lock, batches', /^verbena::(soft|io)::/],
   ['transport: the engine', /^verbena::engine::/],
   ['wire: headers and check sums', /^verbena::wire::/],
-  ['kernel: sending, and delivery on loopback', /^(__x64_sys_sendm|process_backlog)/],
-  ['kernel: receiving', /^__x64_sys_recvm/],
-  ['sleeping, waking, giving way', /^(__schedule|do_sched_yield|__x64_sys_(futex|epoll|p?poll))/],
+  ['kernel: sending, and delivery on loopback', /^(__(x64_)?sys_send|process_backlog)/],
+  ['kernel: receiving', /^__(x64_)?sys_recv/],
+  ['sleeping, waking, giving way', SLEEPING],
   ['event loop', /^uv_/],
 ];
 const watching = 'watching for packets and completions';
