@@ -276,7 +276,8 @@ class AcknowledgeOrder : public testing::Test {
 };
 
 TEST_F(AcknowledgeOrder, AnAcknowledgeLeavesBehindTheAnswer) {
-  EXPECT_TRUE(pair.b.engine().owes_acknowledges_only());
+  EXPECT_TRUE(pair.b.engine().owes_acknowledge_only());
+  EXPECT_FALSE(pair.a.engine().owes_acknowledge_only()) << "nothing is to be sent";
   const std::vector expected{wire::Opcode::kSendOnly, wire::Opcode::kSendOnly,
                              wire::Opcode::kAcknowledge};
   EXPECT_EQ(sent_by_b(pair, 2, there), expected);
@@ -292,10 +293,10 @@ TEST_F(AcknowledgeOrder, AnAcknowledgeLeavesInItsTurnHoweverMuchIsToBeSent) {
 
 TEST_F(AcknowledgeOrder, WhatIsToBeAnsweredWithMoreThanAnAcknowledgeDoesNotWait) {
   pair.post_send(IBV_WR_RDMA_READ, 3, {here.sge(0, 8)}, to_remote(there));
-  EXPECT_FALSE(pair.a.engine().owes_acknowledges_only()) << "a READ is to be asked for";
+  EXPECT_FALSE(pair.a.engine().owes_acknowledge_only()) << "a READ is to be asked for";
   pair.a.run(pair.now);
   pair.b.receive(pair.now, pair.network.pop());
-  EXPECT_FALSE(pair.b.engine().owes_acknowledges_only());
+  EXPECT_FALSE(pair.b.engine().owes_acknowledge_only());
 }
 
 TEST(Operations, PostsMayWaitWhereEnoughSmallOnesAreOnTheWay) {

@@ -215,7 +215,7 @@ bool Lane::drive_locked(engine::TimeNs now, const engine::CompletionQueue* polle
 // where none comes, the device's thread is there soon.
 bool Lane::acknowledges_may_wait(const engine::CompletionQueue* polled) const {
   return !acknowledges_wait_ && polled != nullptr && !polled->empty() && !polled->armed() &&
-         thread_.stands_by() && engine_.wants_transmit() && engine_.owes_acknowledges_only();
+         thread_.stands_by() && engine_.owes_acknowledge_only();
 }
 
 bool Lane::receive(engine::TimeNs now) {

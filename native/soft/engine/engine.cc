@@ -327,13 +327,11 @@ bool Engine::transmit(TimeNs now, PacketSink& sink) {
   return !ready_.empty();
 }
 
-bool Engine::owes_acknowledges_only() const {
-  for (const QueuePair* qp = ready_.front(); qp != nullptr; qp = ready_.after(*qp)) {
-    const bool answers = !qp->responder.responses.empty() && !qp->responder.owes_acknowledge_only();
-    const bool asks = qp->requester.cursor != qp->send_queue.tail() || qp->requester.probe_due;
-    if (answers || asks) return false;
-  }
-  return true;
+bool Engine::owes_acknowledge_only() const {
+  const QueuePair* qp = ready_.front();
+  if (qp == nullptr || ready_.after(*qp) != nullptr) return false;
+  const bool asks = qp->requester.cursor != qp->send_queue.tail() || qp->requester.probe_due;
+  return !asks && qp->responder.owes_acknowledge_only();
 }
 
 void Engine::use_path(QueuePair& qp, const wire::Address& address) {

@@ -91,9 +91,9 @@ class Engine {
   // When on_timeout is due; kNever when nothing is pending.
   TimeNs next_timeout() const { return timers_.empty() ? kNever : timers_.begin()->at; }
   bool wants_transmit() const { return !ready_.empty(); }
-  // Of what is to be sent, nothing but acknowledges: those may wait a little, for answers that they
-  // can leave with.
-  bool owes_acknowledges_only() const;
+  // All that is to be sent is one acknowledge: it may wait a little, for an answer that it can
+  // leave with. Where there is more, the system call is shared anyway.
+  bool owes_acknowledge_only() const;
   // The queue pair has enough in flight that what was posted may wait a little, for more to leave
   // with.
   bool may_wait(const QueuePair& qp) const;

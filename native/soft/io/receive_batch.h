@@ -88,6 +88,7 @@ class ReceiveBatch {
   std::unique_ptr<mmsghdr[]> headers_;
 
   size_t messages_wanted_ = kMaxMessages;
+  bool alone_ = false;  // the last call that found any found one
   size_t message_count_ = 0;
   size_t message_next_ = 0;
 

@@ -33,7 +33,7 @@ class Host : public engine::EventSink, private engine::PacketSink {
   const Address& address() const { return address_; }
   TimeNs next() const {
     if (!engine_.wants_transmit()) return engine_.next_timeout();
-    return engine_.owes_acknowledges_only() ? std::min(waits_until_, engine_.next_timeout()) : 0;
+    return engine_.owes_acknowledge_only() ? std::min(waits_until_, engine_.next_timeout()) : 0;
   }
   void receive(TimeNs now, const Frame& frame) {
     const AllocationScope scope(memory_faults);
@@ -74,8 +74,8 @@ class Host : public engine::EventSink, private engine::PacketSink {
 
  private:
   bool acknowledges_wait(TimeNs now) {
-    const bool may = acknowledge_delay > 0 && engine_.wants_transmit() &&
-                     engine_.owes_acknowledges_only() && (waits_until_ == 0 || now < waits_until_);
+    const bool may = acknowledge_delay > 0 && engine_.owes_acknowledge_only() &&
+                     (waits_until_ == 0 || now < waits_until_);
     if (!may) {
       waits_until_ = 0;
     } else if (waits_until_ == 0) {
