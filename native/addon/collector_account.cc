@@ -13,12 +13,20 @@ int64_t discount(size_t bytes) {
   return static_cast<int64_t>(bytes - bytes / 4);
 }
 
-/** Returns what the collector counts now. */
-int64_t tell(Napi::Env env, int64_t change) {
-  return Napi::MemoryManagement::AdjustExternalMemory(env, change);
-}
+/**
+ * From here on V8 counts the bytes of ArrayBuffers and what it is told in one sum, and ends the
+ * process when it takes an ArrayBuffer off that and less is left.
+ */
+constexpr uint32_t kStrictNodeMajor = 23;
 
 }  // namespace
+
+CollectorAccount::CollectorAccount(Napi::Env env)
+    : is_told_(Napi::VersionManagement::GetNodeVersion(env)->major < kStrictNodeMajor) {}
+
+int64_t CollectorAccount::tell(Napi::Env env, int64_t change) const {
+  return is_told_ ? Napi::MemoryManagement::AdjustExternalMemory(env, change) : 0;
+}
 
 void CollectorAccount::before_making(Napi::Env env) {
   ahead_ = taken_off_ - put_back_;

@@ -21,9 +21,13 @@ namespace verbena::addon {
  * it finds, 32 MiB at once, goes off its count while an ArrayBuffer is made, and we hear of the
  * slabs only later. If what had been taken off for them were put back then, the count would seem
  * to have grown by it, and a walk of the whole heap to be due. So it is put back just before.
+ *
+ * Where V8 permits none of that, every slab counts in full.
  */
 class CollectorAccount {
  public:
+  explicit CollectorAccount(Napi::Env env);
+
   /** Before an ArrayBuffer is made, and after: `bytes` is its size. */
   void before_making(Napi::Env env);
   void after_making(Napi::Env env, size_t bytes);
@@ -38,6 +42,10 @@ class CollectorAccount {
 
  private:
   void offer_a_look(Napi::Env env);
+  /** Returns what the collector counts now. */
+  int64_t tell(Napi::Env env, int64_t change) const;
+
+  const bool is_told_;
 
   /** Left since the last look was offered. */
   size_t left_bytes_ = 0;

@@ -31,7 +31,7 @@ std::shared_ptr<Environment> Environment::create(Napi::Env env) {
   return environment;
 }
 
-Environment::Environment(Napi::Env env) : env_(env), id_(next_id()) {
+Environment::Environment(Napi::Env env) : collector(env), env_(env), id_(next_id()) {
   if (napi_get_uv_event_loop(env, &loop_) != napi_ok) {
     throw Napi::Error::New(env, "This thread has no event loop");
   }
