@@ -1,27 +1,43 @@
-// `npm run test:stress`, `npm run test:browser`: a project of the tests that has a run of its own.
+// `npm run test:stress`, `npm run test:browser`, `npm run test:node`: a project of the tests in a
+// run of its own, or with another Node.
 //
-//   node scripts/test-project.mjs PROJECT [--summary FILE]
+//   node scripts/test-project.mjs PROJECT [--node MAJOR] [--summary FILE]
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
+import { parseArgs } from 'node:util';
 import { buildNative } from './build-native.mjs';
 import { buildTypeScript } from './build-ts.mjs';
-import { main, run } from './lib/run.mjs';
+import { main, must, run } from './lib/run.mjs';
 import { vitestCommand, vitestCounts } from './lib/vitest.mjs';
 import { setup } from './setup.mjs';
 
-await main(async ([project, option, summary]) => {
+/** The environment in which `node` is the newest of that major version, from npm, in `folder`. */
+async function environmentOf(major, folder) {
+  if (major === undefined) return process.env;
+  const name = `node-linux-${process.arch}`;
+  await must('npm', ['install', '--no-save', '--no-audit', '--prefix', folder, `${name}@${major}`]);
+  const PATH = [join(folder, 'node_modules', name, 'bin'), process.env.PATH].join(delimiter);
+  return { ...process.env, PATH };
+}
+
+await main(async (argv) => {
+  const options = { node: { type: 'string' }, summary: { type: 'string' } };
+  const { values, positionals } = parseArgs({ args: argv, options, allowPositionals: true });
+  const [project] = positionals;
   await setup(project === 'browser' ? 'browser' : 'test');
   await buildNative();
   await buildTypeScript();
   const folder = mkdtempSync(join(tmpdir(), `verbena-${project}-`));
   try {
+    const env = await environmentOf(values.node, folder);
     const report = join(folder, 'vitest.json');
     const [command, ...args] = vitestCommand(report, 'default', '--project', project);
-    const { code } = await run(command, args, { output: 'inherit' });
+    const { code } = await run(command, args, { output: 'inherit', env });
     const counts = vitestCounts(report, code);
-    if (option === '--summary') writeFileSync(summary, JSON.stringify(counts));
-    console.log(`${project}: ${counts.passed} passed, ${counts.failed} failed`);
+    if (values.summary !== undefined) writeFileSync(values.summary, JSON.stringify(counts));
+    const where = values.node === undefined ? '' : `, Node ${values.node}`;
+    console.log(`${project}${where}: ${counts.passed} passed, ${counts.failed} failed`);
     return counts.failed === 0 ? 0 : 1;
   } finally {
     rmSync(folder, { recursive: true, force: true });
