@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What takes too long for every change: the long shares of simulation, fuzzing and forged packets,
-# all native tests under ThreadSanitizer, interoperation with soft-RoCE in every combination, and an
-# hour of requests.
+# all native tests under ThreadSanitizer, interoperation with soft-RoCE in every combination, a
+# thousand clients that come to bad ends, and an hour of requests.
 # The exit status is 0 only if all of it passed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -15,5 +15,7 @@ npm run --silent fuzz -- --seconds 300 || failed=1
 npm run --silent coverage:native || failed=1
 npm run --silent forge -- --packets $((1 << 24)) || failed=1
 node scripts/test-rxe.mjs --only interop --full || failed=1
-npm run build && npm run --silent bench:soak -- --minutes 60 || failed=1
+npm run build || failed=1
+node dist/cli/main.js stress chaos --deaths 1000 || failed=1
+npm run --silent bench:soak -- --minutes 60 || failed=1
 exit $failed
