@@ -71,6 +71,7 @@ export class Rendezvous implements OperationListener {
     const deadline = performance.now() + timeoutMs;
     this.#offers.set(id, { id, region, deadline });
     this.#offeredBytes += payload.length;
+    this.#countTransfers(1);
     this.#timer.arm(deadline);
     endpoint.stats.offers++;
     const body = encodeOffer({ rkey: region.rkey, length: payload.length, offset: 0 });
@@ -113,6 +114,7 @@ export class Rendezvous implements OperationListener {
   stop(): void {
     this.#isStopped = true;
     this.#timer.stop();
+    this.#countTransfers(-this.#offers.size);
     this.#offers.clear();
     this.#waitingPulls.length = 0;
     this.#wakeIdle();
@@ -179,6 +181,7 @@ export class Rendezvous implements OperationListener {
   #withdraw(offer: OpenOffer): void {
     this.#offers.delete(offer.id);
     this.#offeredBytes -= offer.region.length;
+    this.#countTransfers(-1);
     if (this.#offers.size === 0) this.#wakeIdle();
     const { endpoint } = this.#options;
     try {
@@ -187,6 +190,11 @@ export class Rendezvous implements OperationListener {
       endpoint.fail(toVerbenaError(error, 'ERR_VERBENA_VERBS'));
     }
     endpoint.schedule();
+  }
+
+  /** What the peer reads moves by what this side's device answers. */
+  #countTransfers(change: number): void {
+    this.#options.endpoint.qp.device.group.countTransfers(change);
   }
 
   #wakeIdle(): void {

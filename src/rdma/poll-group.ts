@@ -132,6 +132,11 @@ export class PollGroup {
     }
   };
 
+  /** Large transfers under way, of all users. */
+  get transfers(): number {
+    return this.#posts[PostHeader.transfers] as number;
+  }
+
   /** So many more large transfers are under way than before. */
   countTransfers(change: number): void {
     (this.#posts[PostHeader.transfers] as number) += change;
