@@ -18,7 +18,7 @@ class StandbyPolicy {
     // The program counts as polling for this long after it last drove the lane, so long may packets
     // wait; for longer, at most so long, when it has polled without a pause.
     TimeNs standby = 500'000;
-    TimeNs standby_most = 4'000'000;
+    TimeNs standby_most = 2'000'000;
     TimeNs thread_driven_least = 10'000'000;
     TimeNs thread_driven_most = kNsPerSecond;
     // After so long a time of standby that went well, earlier failures are forgotten.
