@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <thread>
 
 #include "support/verbs_objects.h"
@@ -139,6 +140,22 @@ TEST_F(Processes, EchoEveryMessage) {
     }
     ASSERT_EQ(client.text(0, bytes), client.text(8192, bytes));
   }
+}
+
+// As an adapter acknowledges a message, whatever becomes of the program that received it.
+TEST_F(Processes, AcknowledgeWhatAProgramReceivedThatExits) {
+  start_server([](const Endpoint& endpoint) {
+    ASSERT_EQ(endpoint.post_receive(1, 0, 8), 0);
+    endpoint.expect(1);
+    std::exit(0);
+  });
+  const ContextPtr context = open_soft_device();
+  const Endpoint client(context.get());
+  join(client);
+  // Meanwhile the server polls, so that its device leaves it alone.
+  std::this_thread::sleep_for(milliseconds(20));
+  ASSERT_EQ(client.post_send(2, 0, 8), 0);
+  EXPECT_EQ(client.expect(2).status, IBV_WC_SUCCESS);
 }
 
 // The server polls once, which tells its device that it polls, and then computes for a long time.

@@ -1,6 +1,7 @@
 // Keeps the one lane of the process, also across fork().
 #include <pthread.h>
 
+#include <cstdlib>
 #include <mutex>
 
 #include "soft/abi/lane.h"
@@ -18,6 +19,8 @@ struct LaneRegistry {
 
   Lane* acquire();
   void release(Lane* released);
+  // At the end of a program that leaves its objects to the system: an adapter would have sent it.
+  void send_waiting();
 
   // Around fork(), so that the child finds every lock free and the engine whole.
   void lock_all();
@@ -31,6 +34,7 @@ LaneRegistry& LaneRegistry::instance() {
     auto* made = new LaneRegistry;
     pthread_atfork([] { instance().lock_all(); }, [] { instance().unlock_all(); },
                    [] { instance().leave_to_parent(); });
+    std::atexit([] { instance().send_waiting(); });
     return made;
   }();
   return *registry;
@@ -48,6 +52,14 @@ void LaneRegistry::release(Lane* released) {
   if (--released->references_ > 0) return;
   if (lane == released) lane = nullptr;
   delete released;
+}
+
+void LaneRegistry::send_waiting() {
+  // A thread that holds one of them may never run again.
+  const std::unique_lock lock(mutex, std::try_to_lock);
+  if (!lock || lane == nullptr) return;
+  const std::unique_lock lane_lock(lane->mutex_, std::try_to_lock);
+  if (lane_lock) lane->send_waiting();
 }
 
 void LaneRegistry::lock_all() {
