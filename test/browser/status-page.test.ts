@@ -134,7 +134,7 @@ describe('the status page', () => {
   it('shows what a client holds when asked, and keeps showing it', async () => {
     await page.getByText('checkout-9').click();
     const tree = page.locator('.tree');
-    const expected = /protection domain.*completion queue.*queue pair.*memory region 144 KiB/s;
+    const expected = /protection domain.*completion queue.*queue pair.*memory region 146 KiB/s;
     await expect.poll(() => tree.textContent(), WITHIN).toMatch(expected);
     await page.getByText('checkout-9').click();
     expect(await tree.isVisible()).toBe(false);
