@@ -34,6 +34,8 @@ const allCases = {
   'oneway-1Mi-1x4': echo(MEBIBYTE, 1, 4),
   'read-64-16x16': oneSided('read'),
   'write-64-16x16': oneSided('write'),
+  // Connections that are made, asked once and closed, so many at a time; they are its requests.
+  'setup-64-16': { ...echo(64, 1, 16), operation: 'setup' },
 };
 const allPeers = ['verbena', 'net', 'tls', 'ws', 'grpc', 'zeromq'];
 const quickCases = ['echo-64-1x1', 'echo-64-16x16', 'oneway-1Mi-1x4', 'read-64-16x16'];

@@ -10,10 +10,19 @@ let settings;
 let clients = [];
 let operations = [];
 
+/** A connection of its own, from its beginning to its end. */
+async function comeAndGo(payload) {
+  const { peer, port, certificate } = settings;
+  const client = await peers[peer].connect(port, certificate);
+  await client.request(payload);
+  await client.close();
+}
+
 function operationOf(client, { operation, bytes }) {
   const payload = new Uint8Array(bytes);
   if (operation === 'read') return () => client.read(bytes);
   if (operation === 'write') return () => client.write(payload);
+  if (operation === 'setup') return () => comeAndGo(payload);
   return () => client.request(payload);
 }
 
