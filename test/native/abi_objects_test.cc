@@ -542,13 +542,13 @@ TEST_F(Memory, PrivatePagesComeWhenTheyAreTouched) {
   const util::UniqueFd maps(open("/proc/self/maps", O_RDONLY | O_CLOEXEC));
   const bool describes_mappings =
       ioctl(maps.get(), _IOWR('f', 17, char[104]), nullptr) != 0 && errno != ENOTTY;
-  if (!describes_mappings) GTEST_SKIP() << "kernels before 6.11 do not describe mappings";
   auto* page = static_cast<std::byte*>(map(4096, PROT_READ | PROT_WRITE));
   const MrPtr mr(ibv_reg_mr(pd.get(), page, 4096, kAllAccess));
   ASSERT_NE(mr, nullptr);
   unsigned char residency = 1;
   mincore(page, 4096, &residency);
-  EXPECT_EQ(residency & 1, 0);
+  // Kernels before 6.11 do not tell what a mapping is: there the pages are brought in.
+  EXPECT_EQ(residency & 1, describes_mappings ? 0 : 1);
   munmap(page, 4096);
 }
 
