@@ -110,6 +110,21 @@ TEST(PacketParse, RefusesAnotherTransportVersion) {
   }
 }
 
+// Its sender may still be able to write to the memory that it lies in.
+TEST(PacketParse, ReadsTheHeadersOnce) {
+  auto bytes = from_hex("0a00ffff00abcdef801234561122334455667788deadbeef0000000401020304");
+  const auto packet = Packet::parse(bytes);
+  ASSERT_TRUE(packet);
+  std::fill(bytes.begin(), bytes.end(), std::byte{0xFF});
+  EXPECT_EQ(packet->opcode(), Opcode::kWriteOnly);
+  EXPECT_EQ(packet->dest_qpn(), 0xABCDEFU);
+  EXPECT_EQ(packet->psn(), 0x123456U);
+  EXPECT_EQ(packet->pad_count(), 0U);
+  EXPECT_EQ(packet->reth().address, 0x1122334455667788U);
+  EXPECT_EQ(packet->reth().length, 4U);
+  EXPECT_EQ(packet->payload().size(), 4U);
+}
+
 TEST(Psn, DifferencesAreSignedAndWrapForEveryValue) {
   for (const int64_t base : {0x000000, 0x000001, 0x7FFFFF, 0x800000, 0xFFFFF0, 0xFFFFFF}) {
     for (int64_t difference = -0x800000; difference < 0x800000; ++difference) {

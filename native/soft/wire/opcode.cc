@@ -1,6 +1,7 @@
 // The opcode table: one row an opcode, the header length derived from the headers it names.
 #include "soft/wire/opcode.h"
 
+#include <algorithm>
 #include <array>
 
 namespace verbena::wire {
@@ -83,6 +84,9 @@ constexpr auto kTable = [] {
         Transport::kUnreliableDatagram);
   return table;
 }();
+static_assert(std::all_of(kTable.begin(), kTable.end(), [](const OpcodeInfo& info) {
+  return info.header_bytes <= kMaxHeaderBytes;
+}));
 
 }  // namespace
 

@@ -81,6 +81,8 @@ constexpr uint32_t kAtomicAckEthBytes = 8;
 constexpr uint32_t kImmBytes = 4;
 constexpr uint32_t kDethBytes = 8;
 constexpr uint32_t kIethBytes = 4;
+// Of any opcode that the device takes.
+constexpr uint32_t kMaxHeaderBytes = kBthBytes + kAtomicEthBytes;
 
 struct OpcodeInfo {
   const char* name;

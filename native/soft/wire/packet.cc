@@ -1,54 +1,63 @@
 // Parsing and writing of the transport headers.
 #include "soft/wire/packet.h"
 
+#include <algorithm>
+#include <cstring>
+
 namespace verbena::wire {
+
+Packet::Packet(std::span<const std::byte> bytes) {
+  std::memcpy(headers_.data(), bytes.data(), std::min(bytes.size(), headers_.size()));
+}
 
 std::optional<Packet> Packet::parse(std::span<const std::byte> bytes) {
   if (bytes.size() < kBthBytes) return std::nullopt;
-  const OpcodeInfo* info = opcode_info(static_cast<uint8_t>(bytes[0]));
+  Packet packet(bytes);
+  const OpcodeInfo* info = opcode_info(static_cast<uint8_t>(packet.headers_[0]));
   if (info == nullptr) return std::nullopt;
-  if ((bytes[1] & std::byte{0x0F}) != std::byte{0}) return std::nullopt;
-  const Packet packet(bytes, info);
+  if ((packet.headers_[1] & std::byte{0x0F}) != std::byte{0}) return std::nullopt;
   const size_t fixed = info->header_bytes + packet.pad_count();
   if (bytes.size() < fixed) return std::nullopt;
   if (!info->has(OpcodeFlag::kPayload) && bytes.size() != info->header_bytes) return std::nullopt;
   if (pad_bytes(static_cast<uint32_t>(bytes.size() - fixed)) != packet.pad_count()) {
     return std::nullopt;
   }
+  packet.info_ = info;
+  packet.payload_ = bytes.subspan(info->header_bytes, bytes.size() - fixed);
   return packet;
 }
 
 Reth Packet::reth() const {
-  const std::byte* at = &bytes_[kBthBytes];
+  const std::byte* at = &headers_[kBthBytes];
   return {load_be64(at), load_be32(at + 8), load_be32(at + 12)};
 }
 
 Deth Packet::deth() const {
-  const std::byte* at = &bytes_[kBthBytes];
+  const std::byte* at = &headers_[kBthBytes];
   return {load_be32(at), load_be24(at + 5)};
 }
 
 Aeth Packet::aeth() const {
-  const std::byte* at = &bytes_[kBthBytes];
+  const std::byte* at = &headers_[kBthBytes];
   return {static_cast<uint8_t>(at[0]), load_be24(at + 1)};
 }
 
 AtomicEth Packet::atomic_eth() const {
-  const std::byte* at = &bytes_[kBthBytes];
+  const std::byte* at = &headers_[kBthBytes];
   return {load_be64(at), load_be32(at + 8), load_be64(at + 12), load_be64(at + 20)};
 }
 
 uint64_t Packet::atomic_ack_original() const {
-  return load_be64(&bytes_[kBthBytes + kAethBytes]);
+  return load_be64(&headers_[kBthBytes + kAethBytes]);
 }
 
 uint32_t Packet::ieth_rkey() const {
-  return load_be32(&bytes_[kBthBytes]);
+  return load_be32(&headers_[kBthBytes]);
 }
 
 uint32_t Packet::imm_be() const {
   uint32_t imm;
-  std::memcpy(&imm, &bytes_[info_->header_bytes - kImmBytes], sizeof imm);
+  std::memcpy(&imm, &headers_[info_->header_bytes - kImmBytes], sizeof imm);
   return imm;
 }
 

@@ -2,6 +2,7 @@
 // fail.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -47,6 +48,7 @@ struct AtomicEth {
   uint64_t compare;
 };
 
+// The headers are read once, into a copy: `bytes` may be memory that its sender can still write to.
 class Packet {
  public:
   // `bytes` is the UDP payload without the ICRC. Empty when the opcode is unknown, the transport
@@ -54,17 +56,15 @@ class Packet {
   static std::optional<Packet> parse(std::span<const std::byte> bytes);
 
   const OpcodeInfo& info() const { return *info_; }
-  Opcode opcode() const { return static_cast<Opcode>(bytes_[0]); }
+  Opcode opcode() const { return static_cast<Opcode>(headers_[0]); }
   bool has(OpcodeFlag flag) const { return info_->has(flag); }
-  bool solicited() const { return (bytes_[1] & std::byte{0x80}) != std::byte{0}; }
-  uint32_t pad_count() const { return static_cast<uint32_t>(bytes_[1] >> 4) & 3; }
-  uint16_t pkey() const { return load_be16(&bytes_[2]); }
-  uint32_t dest_qpn() const { return load_be24(&bytes_[5]); }
-  bool ack_request() const { return (bytes_[8] & std::byte{0x80}) != std::byte{0}; }
-  uint32_t psn() const { return load_be24(&bytes_[9]); }
-  std::span<const std::byte> payload() const {
-    return bytes_.subspan(info_->header_bytes, bytes_.size() - info_->header_bytes - pad_count());
-  }
+  bool solicited() const { return (headers_[1] & std::byte{0x80}) != std::byte{0}; }
+  uint32_t pad_count() const { return static_cast<uint32_t>(headers_[1] >> 4) & 3; }
+  uint16_t pkey() const { return load_be16(&headers_[2]); }
+  uint32_t dest_qpn() const { return load_be24(&headers_[5]); }
+  bool ack_request() const { return (headers_[8] & std::byte{0x80}) != std::byte{0}; }
+  uint32_t psn() const { return load_be24(&headers_[9]); }
+  std::span<const std::byte> payload() const { return payload_; }
 
   // Each of these only where info().has() the header; all follow the BTH in this order.
   Reth reth() const;
@@ -77,10 +77,11 @@ class Packet {
   uint32_t imm_be() const;
 
  private:
-  Packet(std::span<const std::byte> bytes, const OpcodeInfo* info) : bytes_(bytes), info_(info) {}
+  explicit Packet(std::span<const std::byte> bytes);
 
-  std::span<const std::byte> bytes_;
-  const OpcodeInfo* info_;
+  std::array<std::byte, kMaxHeaderBytes> headers_;  // what comes first, as far as it goes
+  const OpcodeInfo* info_ = nullptr;
+  std::span<const std::byte> payload_;
 };
 
 constexpr uint32_t pad_bytes(uint32_t payload_bytes) {
