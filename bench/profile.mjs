@@ -1,14 +1,14 @@
-// Where the processor time of a small request goes, phase by phase, at both ends: from profiles.
+// Where the processor time of a request goes, phase by phase, at both ends: from profiles.
 //
-//   npm run --silent bench:profile -- [--connections 16] [--depth 16] [--seconds 3] [--json]
-//                                     [--keep FOLDER]
+//   npm run --silent bench:profile -- [--connections 16] [--depth 16] [--bytes 64] [--seconds 3]
+//                                     [--operation request|read|write] [--json] [--keep FOLDER]
 //
 // Takes stacks of both processes with perf, and puts each where the innermost function that is
 // known belongs (profile/phases.mjs). Processor time, measured without perf, is divided as they are.
 // --keep leaves the stacks of each end in a file.
 // Build first with `npm run build`. stdout has the result.
 import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
@@ -16,7 +16,6 @@ import { makeDevCertificate } from '../dist/cli/dev-certificate.js';
 import { ask, end, start } from './lib/processes.mjs';
 import { phaseNames, phaseOf, stacksIn } from './profile/phases.mjs';
 
-const BYTES = 64;
 /** Stacks a second; no divisor of anything. */
 const FREQUENCY = 2999;
 
@@ -24,14 +23,20 @@ const { values } = parseArgs({
   options: {
     connections: { type: 'string', default: '16' },
     depth: { type: 'string', default: '16' },
+    bytes: { type: 'string', default: '64' },
+    operation: { type: 'string', default: 'request' },
     seconds: { type: 'string', default: '3' },
     keep: { type: 'string' },
     json: { type: 'boolean', default: false },
   },
 });
-const [connections, depth, seconds] = [values.connections, values.depth, values.seconds].map(
-  Number,
-);
+const { operation } = values;
+const [connections, depth, bytes, seconds] = [
+  values.connections,
+  values.depth,
+  values.bytes,
+  values.seconds,
+].map(Number);
 
 const perf = async (args) =>
   (await promisify(execFile)('perf', args, { maxBuffer: 2 ** 30 })).stdout;
@@ -89,7 +94,7 @@ function show({ requestsPerSecond, p50Us, cpuUs, phases }) {
 try {
   const { port } = await ask(server, { peer, certificate });
   await ask(client, { command: 'start', peer, port, certificate });
-  await ask(client, { command: 'open', operation: 'request', bytes: BYTES, connections, depth });
+  await ask(client, { command: 'open', operation, bytes, connections, depth });
   await measure(seconds);
   const { requestsPerSecond, p50Us, p99Us, cpuUs } = await measure(seconds);
   const profiled = measure(seconds + 1);
@@ -98,8 +103,9 @@ try {
   );
   await profiled;
   const phases = { client: divide(texts[0], cpuUs.client), server: divide(texts[1], cpuUs.server) };
-  const result = { connections, depth, requestsPerSecond, p50Us, p99Us, cpuUs, phases };
+  const result = { operation, bytes, connections, depth, requestsPerSecond, p50Us, p99Us, cpuUs, phases };
   if (values.keep !== undefined) {
+    mkdirSync(values.keep, { recursive: true });
     ['client', 'server'].forEach((name, index) =>
       writeFileSync(join(values.keep, `${name}.txt`), texts[index]),
     );
