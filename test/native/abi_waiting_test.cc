@@ -1,16 +1,13 @@
 // What may wait while a program polls: acknowledges for its answers, posts for more posts.
 #include <gtest/gtest.h>
 
-#include <atomic>
 #include <chrono>
-#include <cstring>
 #include <functional>
 #include <string_view>
 #include <thread>
 
+#include "support/device_counters.h"
 #include "support/verbs_objects.h"
-
-extern "C" const void* verbena_soft_counters(ibv_context* context);
 
 namespace verbena::test {
 namespace {
@@ -19,19 +16,7 @@ constexpr auto kPatience = std::chrono::seconds(20);
 
 class Waiting : public testing::Test {
  protected:
-  uint64_t counter(std::string_view name) const {
-    constexpr size_t kNamesAt = 2048;
-    const auto* page = static_cast<const char*>(verbena_soft_counters(pair.context.get()));
-    const auto* values = reinterpret_cast<const std::atomic<uint64_t>*>(page);
-    const char* at = page + kNamesAt;
-    for (size_t i = 0; *at != '\0'; ++i) {
-      const size_t length = std::strcspn(at, "\n");
-      if (std::string_view(at, length) == name) return values[i].load();
-      at += length + 1;
-    }
-    ADD_FAILURE() << "no counter " << name;
-    return 0;
-  }
+  uint64_t counter(std::string_view name) const { return device_counter(pair.context.get(), name); }
 
   // The device's own thread may drive the lane at any time, but not each time.
   static bool some_time(const std::function<bool()>& happens) {

@@ -53,7 +53,7 @@ class FakeLane : public Progress {
     return deadline_;
   }
 
-  int socket_fd() const override { return inside_->fd(); }
+  int wake_fd() const override { return inside_->fd(); }
 
   void send_packet() {
     sockaddr_storage name{};

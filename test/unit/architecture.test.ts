@@ -52,9 +52,10 @@ const typescriptRules: Rule = {
 const nativeRules: Rule = {
   addon: ['verbs', 'util'],
   verbs: ['util'],
-  'soft/abi': ['soft/engine', 'soft/io', 'soft/wire', 'util'],
+  'soft/abi': ['soft/engine', 'soft/io', 'soft/shm', 'soft/wire', 'util'],
   'soft/engine': ['soft/wire', 'util'],
   'soft/io': ['soft/wire', 'util'],
+  'soft/shm': ['soft/wire', 'util'],
   'soft/wire': ['util'],
   util: [],
 };

@@ -19,6 +19,7 @@ Ah* create_ah(Pd& pd, const ibv_ah_attr& attributes) {
   const auto peer = wire::Address::from_gid(&attributes.grh.dgid);
   require(!peer.is_unspecified(), EINVAL);
   require(peer.is_v4() == pd.owner().lane->address().is_v4(), EINVAL);
+  pd.owner().lane->meet(peer);
   return new Ah(pd, peer);
 }
 

@@ -32,6 +32,15 @@ std::unique_ptr<io::PacketCapture> make_capture(const Settings& settings) {
   return capture;
 }
 
+// Neither faults nor captures know of memory.
+std::unique_ptr<shm::Neighbours> find_neighbours(const Settings& settings,
+                                                 const wire::Address& address, io::Inbox& inbox) {
+  if (!settings.shares_memory || settings.faults || !settings.capture_path.empty()) return nullptr;
+  auto neighbours = shm::Neighbours::open(address);
+  if (neighbours != nullptr && inbox.watch_too(neighbours->fd()) != 0) return nullptr;
+  return neighbours;
+}
+
 // Several peers send to one socket at the same time, and the kernel charges more than a packet's
 // bytes.
 engine::EngineOptions engine_options(const io::UdpSocket& socket, ibv_mtu mtu) {
@@ -39,37 +48,19 @@ engine::EngineOptions engine_options(const io::UdpSocket& socket, ibv_mtu mtu) {
           wire::mtu_bytes(mtu)};
 }
 
-// `now` is when the poll began.
-void wait_politely(bool busy, engine::TimeNs now, int socket_fd) {
-  using Action = io::IdlePolicy::Action;
-  thread_local io::IdlePolicy policy;
-  if (busy) return policy.on_work();
-  switch (policy.after_idle_poll(now)) {
-    case Action::kPollAgain:
-      return;
-    case Action::kYield:
-      sched_yield();
-      return policy.on_yielded(now, io::monotonic_now());
-    case Action::kSleep:
-      pollfd packet{socket_fd, POLLIN, 0};
-      const timespec limit = io::to_timespec(io::IdlePolicy::kLongestSleep);
-      ppoll(&packet, 1, &limit, nullptr);
-      return policy.on_slept(io::monotonic_now());
-  }
-}
-
 }  // namespace
 
 Lane::Lane(const Settings& settings)
     : icrc_mode_(settings.icrc_mode),
       socket_(open_socket(settings)),
-      groups_(*socket_),
+      inbox_(*socket_),
       link_(find_link(settings, address())),
       faults_(make_faults(settings)),
       capture_(make_capture(settings)),
+      neighbours_(find_neighbours(settings, address(), inbox_)),
       transmit_batch_(*socket_, faults_.get(), capture_.get()),
       receive_batch_(*socket_, capture_.get()),
-      sink_(transmit_batch_, port_up_),
+      route_(transmit_batch_, neighbours_.get()),
       counters_(settings.counters_path),
       events_(make_event_sink()),
       engine_(engine_options(*socket_, link_.mtu), random_, *events_, *counters_),
@@ -115,6 +106,7 @@ bool Lane::on_command(std::string_view command) {
 // While it is down nothing leaves and nothing arrives; what waits is repeated until its retries
 // end.
 void Lane::set_port(bool up) {
+  route_.set_open(up);
   if (port_up_.exchange(up) != up) raise(up ? IBV_EVENT_PORT_ACTIVE : IBV_EVENT_PORT_ERR);
 }
 
@@ -136,12 +128,32 @@ bool Lane::is_held() {
 void Lane::poll(const engine::CompletionQueue& queue) {
   const engine::TimeNs now = io::monotonic_now();
   if (another_queue_drives(queue, now)) return;
-  wait_politely(drive_unless_driven(now, queue), now, socket_fd());
+  wait_politely(drive_unless_driven(now, queue), now);
   // A program that polls an armed queue looks once more before it sleeps, and no poll follows.
   if (queue.armed()) {
     thread_.hand_over();
   } else {
     thread_.note_poll(now);
+  }
+}
+
+// `now` is when the poll began.
+void Lane::wait_politely(bool busy, engine::TimeNs now) {
+  using Action = io::IdlePolicy::Action;
+  thread_local io::IdlePolicy policy;
+  if (busy) return policy.on_work();
+  switch (policy.after_idle_poll(now)) {
+    case Action::kPollAgain:
+      return;
+    case Action::kYield:
+      sched_yield();
+      return policy.on_yielded(now, io::monotonic_now());
+    case Action::kSleep:
+      pollfd packet{wake_fd(), POLLIN, 0};
+      const timespec limit = io::to_timespec(io::IdlePolicy::kLongestSleep);
+      if (begin_sleep()) ppoll(&packet, 1, &limit, nullptr);
+      end_sleep();
+      return policy.on_slept(io::monotonic_now());
   }
 }
 
@@ -164,15 +176,35 @@ bool Lane::another_queue_drives(const engine::CompletionQueue& queue, engine::Ti
 }
 
 int Lane::wait(int fd) {
+  pollfd sources[] = {{fd, POLLIN, 0}, {wake_fd(), POLLIN, 0}};
   // In a forked child the socket is the parent's.
-  const nfds_t watched = fork_guard_.in_child() ? 1 : 2;
-  pollfd sources[] = {{fd, POLLIN, 0}, {socket_fd(), POLLIN, 0}};
-  if (::poll(sources, watched, -1) < 0) return errno;
-  if (sources[1].revents != 0) {
+  if (fork_guard_.in_child()) return ::poll(sources, 1, -1) < 0 ? errno : 0;
+  const bool sleeps = begin_sleep();
+  const int error = sleeps && ::poll(sources, 2, -1) < 0 ? errno : 0;
+  end_sleep();
+  if (error != 0) return error;
+  if (!sleeps || sources[1].revents != 0) {
     const std::lock_guard lock(mutex_);
     drive_for_program(io::monotonic_now());
   }
   return 0;
+}
+
+bool Lane::begin_sleep() {
+  if (neighbours_ == nullptr) return true;
+  neighbours_->begin_sleep();
+  return !waits_unseen();
+}
+
+void Lane::end_sleep() {
+  if (neighbours_ != nullptr) neighbours_->end_sleep();
+  woken_.store(true);
+}
+
+bool Lane::waits_unseen() {
+  if (neighbours_ == nullptr) return false;
+  const std::lock_guard lock(mutex_);
+  return neighbours_->waiting();
 }
 
 bool Lane::drive_unless_driven(engine::TimeNs now, const engine::CompletionQueue& polled) {
@@ -219,8 +251,54 @@ bool Lane::acknowledges_may_wait(const engine::CompletionQueue* polled) const {
 }
 
 bool Lane::receive(engine::TimeNs now) {
+  if (neighbours_ == nullptr) return receive_from_network(now);
+  if (woken_.exchange(false)) looks_.on_wakeup();
+  if (looks_.neighbours_due(now)) serve_neighbours(now);
+  bool any = receive_from_neighbours(now);
+  if (neighbours_->any_source() && !looks_.network_due(now)) return any;
+  const bool found = receive_from_network(now);
+  looks_.on_network_looked_at(now, found);
+  return any || found;
+}
+
+bool Lane::receive_from_neighbours(engine::TimeNs now) {
+  const auto take = [&](const wire::Address& source, std::span<const std::byte> bytes) {
+    if (!port_up()) return;
+    ++counters_->rx_local_packets;
+    engine_.on_packet(now, source, bytes);
+  };
+  constexpr int kMostReceives = 64;
+  const auto settle = [&] {
+    for (int i = 0; i < kMostReceives && receive_from(*socket_, now); ++i) {
+    }
+  };
+  return neighbours_->receive(take, settle);
+}
+
+void Lane::serve_neighbours(engine::TimeNs now) {
+  for (const wire::Address& changed : neighbours_->serve()) use_window(changed);
+  looks_.on_neighbours_looked_at(now);
+}
+
+void Lane::meet(const wire::Address& peer) {
+  if (neighbours_ == nullptr || fork_guard_.in_child()) return;
+  const std::lock_guard lock(mutex_);
+  try {
+    neighbours_->meet(peer);
+  } catch (const std::bad_alloc&) {
+    return;  // then packets take the network
+  }
+  use_window(peer);
+}
+
+void Lane::use_window(const wire::Address& peer) {
+  const bool local = neighbours_->ring_to(peer) != nullptr;
+  engine_.set_window(peer, local ? shm::Neighbours::kWindowBytes : 0);
+}
+
+bool Lane::receive_from_network(engine::TimeNs now) {
   bool any = receive_from(*socket_, now);
-  for (io::UdpSocket* group : groups_.readable()) any |= receive_from(*group, now);
+  for (io::UdpSocket* group : inbox_.readable()) any |= receive_from(*group, now);
   return any;
 }
 
@@ -261,10 +339,10 @@ void Lane::accept(engine::TimeNs now, const io::Datagram& datagram) {
 void Lane::transmit(engine::TimeNs now) {
   constexpr int kMostRounds = 4;
   if (!engine_.wants_transmit()) return;
-  for (int round = 0; round < kMostRounds && engine_.transmit(now, sink_); ++round) {
+  for (int round = 0; round < kMostRounds && engine_.transmit(now, route_); ++round) {
     if (mutex_.is_wanted()) break;
   }
-  transmit_batch_.flush();
+  route_.flush();
 }
 
 void Lane::send_ready() {
@@ -285,14 +363,14 @@ void Lane::send_posted(const engine::QueuePair& qp) {
 
 void Lane::update_counters() {
   counters_->socket_drops = receive_batch_.counters().socket_drops;
-  counters_->send_failures = transmit_batch_.counters().dropped();
+  counters_->send_failures = route_.dropped();
 }
 
 int Lane::join_group(engine::QueuePair& qp, const wire::Address& group) {
   if (fork_guard_.in_child()) return EIO;
   const std::lock_guard lock(mutex_);
   if (const int refused = engine_.join_group(qp, group); refused != 0) return refused;
-  const int error = errno_of_result([&] { return groups_.join(group); });
+  const int error = errno_of_result([&] { return inbox_.join(group); });
   if (error != 0) engine_.leave_group(qp, group);
   // If it sleeps, then on the device's socket alone.
   thread_.timer_set(0);
@@ -315,14 +393,15 @@ void Lane::destroy_qp(engine::QueuePair& qp) {
 }
 
 void Lane::leave_unused_groups() {
-  groups_.leave_unless([this](const wire::Address& group) { return engine_.has_group(group); });
+  inbox_.leave_unless([this](const wire::Address& group) { return engine_.has_group(group); });
 }
 
 void Lane::abandon_socket() {
   const int nothing = ::open("/dev/null", O_RDWR | O_CLOEXEC);
   if (nothing < 0) return;
   dup3(nothing, socket_->fd(), O_CLOEXEC);
-  groups_.abandon(nothing);
+  inbox_.abandon(nothing);
+  if (neighbours_ != nullptr) neighbours_->abandon();
   close(nothing);
 }
 

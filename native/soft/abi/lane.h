@@ -14,17 +14,20 @@
 #include "soft/abi/bind.h"
 #include "soft/abi/counters_page.h"
 #include "soft/abi/random.h"
+#include "soft/abi/route.h"
 #include "soft/abi/settings.h"
 #include "soft/engine/engine.h"
 #include "soft/io/control_fifo.h"
 #include "soft/io/device_thread.h"
 #include "soft/io/fault_injector.h"
 #include "soft/io/fork_guard.h"
-#include "soft/io/group_sockets.h"
+#include "soft/io/inbox.h"
+#include "soft/io/look_policy.h"
 #include "soft/io/packet_capture.h"
 #include "soft/io/receive_batch.h"
 #include "soft/io/transmit_batch.h"
 #include "soft/io/udp_socket.h"
+#include "soft/shm/neighbours.h"
 #include "util/courteous_mutex.h"
 
 namespace verbena::soft {
@@ -83,6 +86,9 @@ class Lane : private io::Progress {
   void poll(const engine::CompletionQueue& queue);
   // The program is about to sleep: the device's own thread watches from now on.
   void hand_over() { thread_.hand_over(); }
+  // Packets to the address are wanted soon: if it is a device of this machine, they shall go
+  // through memory.
+  void meet(const wire::Address& peer);
   // Takes the queue pair into a multicast group of the device's address family, or out of it. 0 or
   // an errno value.
   int join_group(engine::QueuePair& qp, const wire::Address& group);
@@ -98,32 +104,19 @@ class Lane : private io::Progress {
   friend class LaneReference;
   friend struct LaneRegistry;
 
-  // What an engine packet becomes.
-  class Sink final : public engine::PacketSink {
-   public:
-    Sink(io::TransmitBatch& batch, const std::atomic<bool>& port_up)
-        : batch_(batch), port_up_(port_up) {}
-    std::byte* reserve(const wire::Address& destination, size_t bytes) override {
-      return batch_.reserve(destination, bytes);
-    }
-    void commit() override {
-      if (port_up_.load(std::memory_order_relaxed)) batch_.commit();
-    }
-
-   private:
-    io::TransmitBatch& batch_;
-    const std::atomic<bool>& port_up_;
-  };
-
   // Throws OpenFailure.
   explicit Lane(const Settings& settings);
 
   // For the device's thread; these lock the lane.
   bool drive() override;
   engine::TimeNs next_deadline() override;
-  int socket_fd() const override { return groups_.fd(); }
+  int wake_fd() const override { return inbox_.fd(); }
+  bool begin_sleep() override;
+  void end_sleep() override;
+  bool waits_unseen() override;
 
   static bool is_held();
+  void wait_politely(bool busy, engine::TimeNs now);
   bool another_queue_drives(const engine::CompletionQueue& queue, engine::TimeNs now);
   // True when there was work and no other thread was at it.
   bool drive_unless_driven(engine::TimeNs now, const engine::CompletionQueue& polled);
@@ -140,7 +133,11 @@ class Lane : private io::Progress {
   bool drive_for_program(engine::TimeNs now, const engine::CompletionQueue* polled = nullptr);
   bool acknowledges_may_wait(const engine::CompletionQueue* polled) const;
   bool receive(engine::TimeNs now);
+  bool receive_from_neighbours(engine::TimeNs now);
+  bool receive_from_network(engine::TimeNs now);
   bool receive_from(io::UdpSocket& socket, engine::TimeNs now);
+  void serve_neighbours(engine::TimeNs now);
+  void use_window(const wire::Address& peer);
   void accept(engine::TimeNs now, const io::Datagram& datagram);
   void transmit(engine::TimeNs now);
   void send_ready();
@@ -157,14 +154,17 @@ class Lane : private io::Progress {
   const wire::IcrcMode icrc_mode_;
   io::ForkGuard fork_guard_;
   std::unique_ptr<io::UdpSocket> socket_;
-  io::GroupSockets groups_;
+  io::Inbox inbox_;
   const Link link_;
   std::unique_ptr<io::FaultInjector> faults_;
   std::unique_ptr<io::PacketCapture> capture_;
+  std::unique_ptr<shm::Neighbours> neighbours_;  // nullptr where all packets take the network
   std::atomic<bool> port_up_{true};
   io::TransmitBatch transmit_batch_;
   io::ReceiveBatch receive_batch_;
-  Sink sink_;
+  Route route_;
+  io::LookPolicy looks_;
+  std::atomic<bool> woken_{false};  // somebody slept on the inbox
   CountersPage counters_;
   KernelRandom random_;
   std::unique_ptr<engine::EventSink> events_;

@@ -35,6 +35,9 @@ void modify(Qp& qp, const ibv_qp_attr& attributes, int mask) {
     return engine.modify_qp(*qp.transport, attributes, mask);
   });
   require(refused == 0, refused);
+  if ((mask & IBV_QP_AV) != 0) {
+    qp.lane.meet(wire::Address::from_gid(&attributes.ah_attr.grh.dgid));
+  }
   if ((mask & IBV_QP_STATE) != 0) qp.ex.qp_base.state = attributes.qp_state;
 }
 

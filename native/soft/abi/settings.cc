@@ -63,6 +63,14 @@ std::optional<int> read_buffer_bytes() {
   refuse(kName, value, "want a number of bytes from 65536 to 1073741824");
 }
 
+bool read_shares_memory() {
+  constexpr const char* kName = "VERBENA_SOFT_LOCAL";
+  const char* value = variable(kName);
+  if (value == nullptr || std::strcmp(value, "memory") == 0) return true;
+  if (std::strcmp(value, "udp") == 0) return false;
+  refuse(kName, value, "want memory, or udp to have packets on this machine take the network too");
+}
+
 std::optional<io::FaultPlan> read_faults() {
   const char* value = variable("VERBENA_SOFT_FAULTS");
   if (value == nullptr) return std::nullopt;
@@ -84,6 +92,7 @@ Settings read_settings() {
           read_mtu(),
           read_icrc_mode(),
           read_buffer_bytes(),
+          read_shares_memory(),
           read_faults(),
           read_path("VERBENA_SOFT_PCAP"),
           read_path("VERBENA_SOFT_COUNTERS"),

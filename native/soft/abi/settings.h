@@ -22,6 +22,8 @@ struct Settings {
   // VERBENA_SOFT_BUFFER: bytes of socket buffer each way, as the kernel counts them; without it, as
   // much as a device can use.
   std::optional<int> buffer_bytes;
+  // VERBENA_SOFT_LOCAL=memory or udp: how packets go to devices of this machine.
+  bool shares_memory = true;
   // VERBENA_SOFT_FAULTS
   std::optional<io::FaultPlan> faults;
   // VERBENA_SOFT_PCAP; empty for none.

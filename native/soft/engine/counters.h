@@ -12,6 +12,7 @@ namespace verbena::engine {
   X(rx_packets)                   \
   X(tx_bytes)                     \
   X(rx_bytes)                     \
+  X(rx_local_packets)             \
   X(acks_sent)                    \
   X(duplicate_requests)           \
   X(out_of_sequence)              \

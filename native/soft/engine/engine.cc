@@ -337,7 +337,7 @@ bool Engine::owes_acknowledge_only() const {
 void Engine::use_path(QueuePair& qp, const wire::Address& address) {
   auto found = paths_.find(address);
   if (found == paths_.end()) {
-    auto made = std::make_unique<PeerPath>(PeerPath{address, 0, 0, {}});
+    auto made = std::make_unique<PeerPath>(PeerPath{address, options_.peer_window_bytes, 0, 0, {}});
     found = paths_.emplace(address, std::move(made)).first;
   }
   PeerPath* path = found->second.get();
@@ -346,6 +346,12 @@ void Engine::use_path(QueuePair& qp, const wire::Address& address) {
   release_path(qp);
   qp.path = path;
   qp.path->in_flight_bytes += flight_bytes(qp, qp.packets_in_flight());
+}
+
+void Engine::set_window(const wire::Address& address, uint64_t bytes) {
+  const auto found = paths_.find(address);
+  if (found == paths_.end()) return;
+  found->second->window_bytes = bytes == 0 ? options_.peer_window_bytes : bytes;
 }
 
 void Engine::release_path(QueuePair& qp) {
@@ -361,7 +367,8 @@ uint64_t Engine::flight_bytes(const QueuePair& qp, uint32_t packets) const {
 }
 
 uint32_t Engine::window_limit(const QueuePair& qp) const {
-  const uint64_t packets = options_.peer_window_bytes / (qp.mtu + kPacketOverheadBytes);
+  const uint64_t bytes = qp.path == nullptr ? options_.peer_window_bytes : qp.path->window_bytes;
+  const uint64_t packets = bytes / (qp.mtu + kPacketOverheadBytes);
   return static_cast<uint32_t>(std::clamp<uint64_t>(packets, kSmallestWindow, kLargestWindow));
 }
 

@@ -67,6 +67,9 @@ class Engine {
   int modify_qp(QueuePair& qp, const ibv_qp_attr& attributes, int mask);
   // Every queue pair that is in use goes to ERR, as when a device fails.
   void fail();
+  // How much may be in flight to an address from now on, instead of what the options say; 0 for
+  // that again. For as long as a queue pair is connected to it.
+  void set_window(const wire::Address& address, uint64_t bytes);
   // One request each. 0 or an errno value.
   // `destination` is the address of a datagram's address handle.
   int post_send(QueuePair& qp, const ibv_send_wr& request, const wire::Address& destination = {});

@@ -227,6 +227,7 @@ struct QueuePair {
 // they share.
 struct PeerPath {
   wire::Address address;
+  uint64_t window_bytes;  // what may be in flight
   uint64_t in_flight_bytes = 0;
   uint32_t users = 0;
   util::LinkedList<QueuePair, &QueuePair::waits_for_path> blocked;  // served when something arrived

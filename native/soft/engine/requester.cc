@@ -279,7 +279,7 @@ bool Engine::window_open(QueuePair& qp) {
   const uint32_t in_flight = qp.packets_in_flight();
   if (in_flight == 0) return true;
   if (in_flight >= qp.requester.window) return false;
-  if (qp.path->in_flight_bytes + flight_bytes(qp, 1) <= options_.peer_window_bytes) return true;
+  if (qp.path->in_flight_bytes + flight_bytes(qp, 1) <= qp.path->window_bytes) return true;
   qp.path->blocked.push_back(qp);
   return false;
 }
@@ -292,11 +292,10 @@ bool Engine::wants_ack_now(QueuePair& qp, const SendRequest& request) {
   const uint64_t next = requester.cursor + 1;
   const bool nothing_follows = next == qp.send_queue.tail() || qp.send_queue.at(next).is_local();
   if (last_packet && nothing_follows) return true;
-  if (last_packet && qp.path->in_flight_bytes * 2 > options_.peer_window_bytes) return true;
+  if (last_packet && qp.path->in_flight_bytes * 2 > qp.path->window_bytes) return true;
   // Nothing more could be sent, and nothing that is on the way asks: it would be silence until the
   // probe or the timeout, which may be the last.
-  const bool path_full =
-      qp.path->in_flight_bytes + flight_bytes(qp, 2) > options_.peer_window_bytes;
+  const bool path_full = qp.path->in_flight_bytes + flight_bytes(qp, 2) > qp.path->window_bytes;
   if (path_full && requester.since_ack_request >= qp.packets_in_flight()) return true;
   const uint32_t interval = std::min(requester.window / 4, kAckRequestInterval);
   return requester.since_ack_request >= interval || qp.packets_in_flight() + 1 >= requester.window;

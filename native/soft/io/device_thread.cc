@@ -163,13 +163,17 @@ void DeviceThread::sleep_in_watch() {
   const TimeNs deadline = std::min(progress_.next_deadline(), planned);
   sleeping_until_.store(deadline);
   planned_wakeup_ = deadline;
-  pollfd sources[] = {{progress_.socket_fd(), POLLIN, 0}, {event_fd_, POLLIN, 0}};
+  pollfd sources[] = {{event_fd_, POLLIN, 0}, {progress_.wake_fd(), POLLIN, 0}};
   timespec timeout;
   if (deadline != kNever) timeout = to_timespec(std::max<TimeNs>(0, deadline - monotonic_now()));
-  const int ready = ppoll(sources, 2, deadline == kNever ? nullptr : &timeout, nullptr);
+  int ready = 0;
+  if (progress_.begin_sleep()) {
+    ready = ppoll(sources, 2, deadline == kNever ? nullptr : &timeout, nullptr);
+  }
+  progress_.end_sleep();
   sleeping_until_.store(0);
   count(counters_.wakeups);
-  if (ready > 0 && sources[1].revents != 0) {
+  if (ready > 0 && sources[0].revents != 0) {
     uint64_t events;
     [[maybe_unused]] const ssize_t taken = read(event_fd_, &events, sizeof events);
   }
@@ -198,7 +202,8 @@ void DeviceThread::stand_by() {
 }
 
 bool DeviceThread::packets_waiting() const {
-  pollfd source{progress_.socket_fd(), POLLIN, 0};
+  if (progress_.waits_unseen()) return true;
+  pollfd source{progress_.wake_fd(), POLLIN, 0};
   return poll(&source, 1, 0) > 0;
 }
 

@@ -23,7 +23,13 @@ class Progress {
   virtual bool drive() = 0;
   // When the earliest timer is due, kNever if there is none; read with the lane locked.
   virtual TimeNs next_deadline() = 0;
-  virtual int socket_fd() const = 0;
+  // Readable when there is something to handle, at least while a thread sleeps.
+  virtual int wake_fd() const = 0;
+  // Around a sleep on that. False when there is something to handle already.
+  virtual bool begin_sleep() { return true; }
+  virtual void end_sleep() {}
+  // Whether there is something to handle that `wake_fd` need not tell of while nobody sleeps.
+  virtual bool waits_unseen() { return false; }
 };
 
 struct DeviceThreadCounters {

@@ -1,6 +1,6 @@
 // Joins and leaves multicast groups, and tells which have datagrams.
 
-#include "soft/io/group_sockets.h"
+#include "soft/io/inbox.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -9,45 +9,50 @@
 
 namespace verbena::io {
 
-GroupSockets::~GroupSockets() {
+Inbox::~Inbox() {
   if (epoll_ >= 0) close(epoll_);
 }
 
-// `group` is nullptr for the device's own socket.
-int GroupSockets::watch(const UdpSocket& socket, UdpSocket* group) {
+// `group` is nullptr for what is no group's.
+int Inbox::watch(int descriptor, UdpSocket* group) {
   epoll_event event{};
   event.events = EPOLLIN;
   event.data.ptr = group;
-  return epoll_ctl(epoll_, EPOLL_CTL_ADD, socket.fd(), &event) == 0 ? 0 : errno;
+  return epoll_ctl(epoll_, EPOLL_CTL_ADD, descriptor, &event) == 0 ? 0 : errno;
 }
 
-int GroupSockets::start_watching() {
+// Makes `fd()` an epoll descriptor, once.
+int Inbox::start_watching() {
+  if (fd() != device_.fd()) return 0;
   if (epoll_ < 0) epoll_ = epoll_create1(EPOLL_CLOEXEC);
   if (epoll_ < 0) return errno;
-  if (const int error = watch(device_, nullptr); error != 0) return error;
+  if (const int error = watch(device_.fd(), nullptr); error != 0) return error;
   fd_.store(epoll_);
   return 0;
 }
 
-int GroupSockets::join(const wire::Address& group) {
+int Inbox::watch_too(int descriptor) {
+  if (const int error = start_watching(); error != 0) return error;
+  return watch(descriptor, nullptr);
+}
+
+int Inbox::join(const wire::Address& group) {
   if (groups_.contains(group)) return 0;
-  if (fd() == device_.fd()) {
-    if (const int error = start_watching(); error != 0) return error;
-  }
+  if (const int error = start_watching(); error != 0) return error;
   auto socket = UdpSocket::join(device_, group);
   if (socket == nullptr) return errno;
   const auto joined = groups_.emplace(group, std::move(socket)).first;
-  const int error = watch(*joined->second, joined->second.get());
+  const int error = watch(joined->second->fd(), joined->second.get());
   if (error != 0) groups_.erase(joined);
   return error;
 }
 
 // Not left to closing: where a forked child has the socket too, it would stay.
-void GroupSockets::unwatch(const UdpSocket& socket) {
+void Inbox::unwatch(const UdpSocket& socket) {
   if (!socket.in_forked_child()) epoll_ctl(epoll_, EPOLL_CTL_DEL, socket.fd(), nullptr);
 }
 
-std::span<UdpSocket* const> GroupSockets::readable() {
+std::span<UdpSocket* const> Inbox::readable() {
   if (groups_.empty() || device_.in_forked_child()) return {};
   std::array<epoll_event, kMostAtOnce> events;
   const int ready = epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), 0);
@@ -59,7 +64,7 @@ std::span<UdpSocket* const> GroupSockets::readable() {
   return {readable_.data(), count};
 }
 
-void GroupSockets::abandon(int nothing) {
+void Inbox::abandon(int nothing) {
   for (const auto& [group, socket] : groups_) dup3(nothing, socket->fd(), O_CLOEXEC);
 }
 

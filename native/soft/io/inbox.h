@@ -1,4 +1,5 @@
-// The sockets of the multicast groups that a device is in.
+// What a device receives from: its socket, those of its multicast groups, and what else it is
+// given.
 #pragma once
 
 #include <sys/epoll.h>
@@ -15,12 +16,15 @@ namespace verbena::io {
 
 // One socket a group: the kernel limits the groups of one socket to a few, and says of a datagram
 // only which socket it came to. Not thread-safe but for `fd`.
-class GroupSockets {
+class Inbox {
  public:
-  explicit GroupSockets(UdpSocket& device) : device_(device), fd_(device.fd()) {}
-  ~GroupSockets();
-  GroupSockets(const GroupSockets&) = delete;
-  GroupSockets& operator=(const GroupSockets&) = delete;
+  explicit Inbox(UdpSocket& device) : device_(device), fd_(device.fd()) {}
+  ~Inbox();
+  Inbox(const Inbox&) = delete;
+  Inbox& operator=(const Inbox&) = delete;
+
+  // `fd()` is readable when this descriptor is, too. 0 or an errno value.
+  int watch_too(int descriptor);
 
   // 0 or an errno value; joining again changes nothing.
   int join(const wire::Address& group);
@@ -34,8 +38,7 @@ class GroupSockets {
     });
   }
 
-  // Readable when the device's socket is, or that of a group. It changes once, with the first
-  // group.
+  // Readable when anything is. It changes once, when there first is more than the device's socket.
   int fd() const { return fd_.load(); }
   // The sockets of groups that have something to receive, or some of them; valid until the next
   // call.
@@ -44,7 +47,7 @@ class GroupSockets {
   void abandon(int nothing);
 
  private:
-  int watch(const UdpSocket& socket, UdpSocket* group);
+  int watch(int descriptor, UdpSocket* group);
   void unwatch(const UdpSocket& socket);
   int start_watching();
 
