@@ -42,17 +42,54 @@ TEST(SpinGovernor, AnEarlyWakeupCountsAsAHit) {
   EXPECT_TRUE(governor.should_spin(0));
 }
 
-TEST(SpinGovernor, RestsAfterItsCoreWasAwayForLong) {
-  constexpr uint64_t kMs = 1'000'000;
+constexpr uint64_t kMs = 1'000'000;
+
+// Spins that end at `from`, each so late, until one is refused; how many were allowed.
+int lose_until_refused(SpinGovernor& governor, uint64_t& now, uint64_t loss) {
+  int spins = 0;
+  for (; governor.should_spin(now) && spins < 1000; ++spins) {
+    governor.record_end(now, now + loss);
+    now += loss;
+  }
+  return spins;
+}
+
+TEST(SpinGovernor, BearsALossNowAndThen) {
   SpinGovernor governor;
   governor.record(true);
-  governor.record_end(100 * kMs, 101 * kMs - 1);
-  EXPECT_TRUE(governor.should_spin(101 * kMs)) << "after a loss that is short";
-  governor.record_end(100 * kMs, 110 * kMs);
-  const uint64_t rested = 110 * kMs + SpinGovernor::kRestPerLoss * 10 * kMs;
+  for (uint64_t second = 1; second < 1000; ++second) {
+    const uint64_t now = second * 1000 * kMs;
+    ASSERT_TRUE(governor.should_spin(now)) << second;
+    governor.record_end(now, now + 5 * kMs);
+    ASSERT_TRUE(governor.should_spin(now + 5 * kMs)) << second;
+  }
+}
+
+TEST(SpinGovernor, RestsWhileItLosesMoreThanItsShare) {
+  constexpr uint64_t kLoss = 2 * kMs;
+  SpinGovernor governor;
+  governor.record(true);
+  uint64_t now = 1000 * kMs;
+  EXPECT_EQ(lose_until_refused(governor, now, kLoss), 6) << "what is allowed, and one more";
   governor.record_early_wakeup();
-  EXPECT_FALSE(governor.should_spin(rested - 1)) << "whatever came meanwhile";
-  EXPECT_TRUE(governor.should_spin(rested));
+  EXPECT_FALSE(governor.should_spin(now)) << "whatever came meanwhile";
+  // For a long time from here on, one part in 16 is lost.
+  const uint64_t since = now;
+  uint64_t lost = 0;
+  for (; now < since + 10'000 * kMs; now += kMs / 10) {
+    if (!governor.should_spin(now)) continue;
+    governor.record_end(now, now + kLoss);
+    now += kLoss;
+    lost += kLoss;
+  }
+  EXPECT_NEAR(static_cast<double>(lost) / static_cast<double>(now - since), 1.0 / 16, 0.005);
+}
+
+TEST(SpinGovernor, ShortLossesAreNone) {
+  SpinGovernor governor;
+  governor.record(true);
+  uint64_t now = 1000 * kMs;
+  EXPECT_EQ(lose_until_refused(governor, now, SpinGovernor::kLongLossNs - 1), 1000);
 }
 
 }  // namespace
