@@ -283,6 +283,24 @@ TEST(DeviceThread, IgnoresPollsForAWhileAfterPacketsWereLeftWaiting) {
   EXPECT_EQ(thread.counters().standbys, 1u);
 }
 
+// An event loop, say, that was kept from its processor between two sleeps.
+TEST(DeviceThread, StandsByAgainForAProgramThatSaysWhenItSleeps) {
+  FakeLane lane;
+  DeviceThread thread(lane, {.standby = 20 * kMs,
+                             .thread_driven_least = 1000 * kNsPerSecond,
+                             .thread_driven_most = 1000 * kNsPerSecond});
+  start(thread);
+  const TimeNs end = monotonic_now() + 20 * kNsPerSecond;
+  uint64_t packets = 0;
+  while (thread.counters().overdue < 3 && monotonic_now() < end) {
+    thread.hand_over();
+    thread.note_poll(monotonic_now());
+    lane.send_packet();
+    lane.expect_packets(++packets);
+  }
+  EXPECT_GE(thread.counters().overdue, 3u);
+}
+
 TEST(DeviceThread, StopsInEveryState) {
   FakeLane lane;
   Failure failure;

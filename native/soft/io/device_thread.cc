@@ -84,6 +84,7 @@ void DeviceThread::hand_over() {
   // The thread raises its flag and then reads this; here it is the other way round. One of the two
   // sees the other.
   last_poll_.store(0);
+  hands_over_.store(true, std::memory_order_relaxed);
   wake_standby();
 }
 
@@ -198,7 +199,9 @@ void DeviceThread::stand_by() {
   }
   const bool waiting = packets_waiting();
   if (waiting) count(counters_.overdue);
-  policy_.on_expired(since, last_poll, waiting);
+  // Between two sleeps it may be kept from polling for long; that is no spinning.
+  const bool hands_over = hands_over_.exchange(false, std::memory_order_relaxed);
+  policy_.on_expired(since, last_poll, waiting && !hands_over);
 }
 
 bool DeviceThread::packets_waiting() const {

@@ -95,6 +95,8 @@ class DeviceThread {
 
   // 0 after a hand-over.
   std::atomic<TimeNs> last_poll_{0};
+  // Since packets were last left waiting.
+  std::atomic<bool> hands_over_{false};
   // A futex: 1 while the thread sleeps, or is about to, in STANDBY.
   std::atomic<uint32_t> in_standby_{0};
   // Until when the thread sleeps in WATCH; 0 when it is awake and will read the deadline before it
