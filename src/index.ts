@@ -22,6 +22,7 @@ export type {
   Connection,
   ConnectionEvents,
   ConnectionState,
+  ReadOptions,
   WriteOptions,
 } from './client/connection.js';
 export { ClientInstancePool } from './client/instance-pool.js';
@@ -34,6 +35,8 @@ export type { ConnectOptions, ReconnectOptions, RetryOptions } from './client/op
 export type { RetryCounts } from './client/retrier.js';
 export type { RequestPhases } from './connection/request-phases.js';
 export type { RequestOptions } from './connection/requester.js';
+
+export { allocate, release } from './rdma/allocation.js';
 
 export { RequestError, VerbenaError, errorCodes } from './errors.js';
 export type { VerbenaErrorCode, VerbenaErrorOptions } from './errors.js';

@@ -25,6 +25,7 @@ class Module : public Napi::Addon<Module> {
     DefineAddon(exports, {InstanceMethod("openLibrary", &Module::open_library),
                           InstanceMethod("allocateSlab", &Module::allocate_slab),
                           InstanceMethod("leaveSlabToCollector", &Module::leave_slab_to_collector),
+                          InstanceMethod("giveBackSlab", &Module::give_back_slab),
                           InstanceMethod("closeAll", &Module::close_all),
                           InstanceMethod("liveObjects", &Module::live_objects),
                           InstanceMethod("processObjects", &Module::process_objects),
@@ -63,6 +64,11 @@ class Module : public Napi::Addon<Module> {
       leave_to_collector(*environment_, *to_slab(*environment_, info[0]));
       return info.Env().Undefined();
     });
+  }
+
+  Napi::Value give_back_slab(const Napi::CallbackInfo& info) {
+    return guarded(
+        info, [&] { return Napi::Boolean::New(info.Env(), give_back(*environment_, info[0])); });
   }
 
   Napi::Value close_all(const Napi::CallbackInfo& info) {

@@ -9,16 +9,19 @@ struct Hold {
   std::shared_ptr<verbs::Slab> slab;
 };
 
-void release(Napi::Env env, void* data, Hold* hold) {
-  Environment& environment = *hold->environment;
-  const size_t bytes = hold->slab->bytes();
-  environment.slabs.forget(data);
-  if (hold->slab->pooled) {
-    environment.collector.drop_kept(env, bytes);
+/** No ArrayBuffer is over the slab any more. */
+void let_go(Environment& environment, std::shared_ptr<verbs::Slab> slab) {
+  environment.slabs.forget(slab->data());
+  if (slab->pooled) {
+    environment.collector.drop_kept(environment.env(), slab->bytes());
   } else {
-    environment.collector.drop_left(env, bytes);
-    environment.slabs.recycle(std::move(hold->slab));
+    environment.collector.drop_left(environment.env(), slab->bytes());
+    environment.slabs.recycle(std::move(slab));
   }
+}
+
+void finalize(Napi::Env, void*, Hold* hold) {
+  if (hold->slab != nullptr) let_go(*hold->environment, std::move(hold->slab));
   delete hold;
 }
 
@@ -31,8 +34,8 @@ Napi::ArrayBuffer to_array_buffer(Environment& environment,
   const Napi::Env env = environment.env();
   collector.before_making(env);
   Napi::ArrayBuffer buffer =
-      Napi::ArrayBuffer::New(env, slab->data(), slab->bytes(), release, hold.get());
-  static_cast<void>(hold.release());
+      Napi::ArrayBuffer::New(env, slab->data(), slab->bytes(), finalize, hold.get());
+  slab->hold = hold.release();
   collector.after_making(env, slab->bytes());
   collector.keep(env, slab->bytes());
   return buffer;
@@ -52,6 +55,18 @@ void leave_to_collector(Environment& environment, verbs::Slab& slab) {
   if (!slab.pooled) return;
   slab.pooled = false;
   environment.collector.leave(environment.env(), slab.bytes());
+}
+
+bool give_back(Environment& environment, const Napi::Value& value) {
+  if (!value.IsArrayBuffer()) return false;
+  auto buffer = value.As<Napi::ArrayBuffer>();
+  std::shared_ptr<verbs::Slab> slab = environment.slabs.find(buffer.Data());
+  if (slab == nullptr || slab->pooled) return false;
+  // The finalizer, which comes later, must not meet the slab's next user.
+  static_cast<Hold*>(slab->hold)->slab.reset();
+  buffer.Detach();
+  let_go(environment, std::move(slab));
+  return true;
 }
 
 }  // namespace verbena::addon

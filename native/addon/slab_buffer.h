@@ -20,4 +20,10 @@ std::shared_ptr<verbs::Slab> to_slab(const Environment& environment, const Napi:
 /** No pool keeps the slab any more: from now on the garbage collector counts its bytes. */
 void leave_to_collector(Environment& environment, verbs::Slab& slab);
 
+/**
+ * Detaches the ArrayBuffer of a slab that was left to the collector, and keeps the slab for its
+ * next user at once. False for anything else.
+ */
+bool give_back(Environment& environment, const Napi::Value& value);
+
 }  // namespace verbena::addon

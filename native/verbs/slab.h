@@ -50,6 +50,8 @@ class Slab {
 
   /** Whether a pool keeps it for its next user. */
   bool pooled = true;
+  /** What holds it for the ArrayBuffer over it. */
+  void* hold = nullptr;
 
  private:
   std::shared_ptr<SlabPages> pages_;

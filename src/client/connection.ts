@@ -46,6 +46,14 @@ export interface WriteOptions {
   readonly immediate?: number | undefined;
 }
 
+export interface ReadOptions {
+  /**
+   * Where the bytes go, with room for `length` of them. They are read there without a copy if
+   * `allocate` made it. After a read that failed its content is undefined.
+   */
+  readonly into?: Uint8Array | undefined;
+}
+
 /** A connection to a server; made by `connect`. */
 export interface Connection extends EventEmitter<ConnectionEvents>, AsyncDisposable {
   /** The id that the server gave this client. */
@@ -69,8 +77,9 @@ export interface Connection extends EventEmitter<ConnectionEvents>, AsyncDisposa
   /** What was tried again after refusals, with the option `retry`; with `reconnect`, in all. */
   readonly retryCounts: Readonly<RetryCounts>;
   /**
-   * Sends a request and resolves with the response. `payload` must not change until then; the
-   * response belongs to the caller. Rejects with a VerbenaError. Of these the connection survives:
+   * Sends a request and resolves with the response. `payload` must not change until then, and is
+   * not copied if it is large and `allocate` made it; the response belongs to the caller. Rejects
+   * with a VerbenaError. Of these the connection survives:
    * ERR_VERBENA_PAYLOAD_TOO_LARGE, ERR_VERBENA_QUEUE_FULL, ERR_VERBENA_REQUEST_TIMEOUT,
    * ERR_VERBENA_ABORTED, ERR_VERBENA_HANDLER (the handler threw; `status` is set when it chose
    * one), ERR_VERBENA_RESOURCE_EXHAUSTED, ERR_VERBENA_RENDEZVOUS, ERR_VERBENA_NO_MEMORY,
@@ -78,14 +87,15 @@ export interface Connection extends EventEmitter<ConnectionEvents>, AsyncDisposa
    */
   request(payload: Uint8Array, options?: RequestOptions): Promise<Uint8Array>;
   /**
-   * Writes bytes into the region; resolves when they are there. Operations run in the order of
+   * Writes bytes into the region; resolves when they are there. Until then they must not change if
+   * they are of `allocate`, as large ones are not copied. Operations run in the order of
    * their calls. Rejects with ERR_VERBENA_OUT_OF_BOUNDS, ERR_VERBENA_NO_REGION,
    * ERR_VERBENA_QUEUE_FULL, ERR_VERBENA_NO_MEMORY or ERR_VERBENA_INVALID_OPTION and the connection
    * stays; any other code says why it is gone.
    */
   write(offset: number, bytes: Uint8Array, options?: WriteOptions): Promise<void>;
   /** Reads bytes of the region; they belong to the caller. Errors as for `write`. */
-  read(offset: number, length: number): Promise<Uint8Array>;
+  read(offset: number, length: number, options?: ReadOptions): Promise<Uint8Array>;
   /**
    * Atomically adds `delta`, modulo 2^64, to the little-endian 64-bit number at `offset`, which 8
    * must divide (ERR_VERBENA_MISALIGNED). Resolves with what was there before. Other errors as for
@@ -210,8 +220,8 @@ export class ClientConnection
     return this.#oneSided.write(offset, bytes, options?.immediate);
   }
 
-  read(offset: number, length: number): Promise<Uint8Array> {
-    return this.#oneSided.read(offset, length);
+  read(offset: number, length: number, options?: ReadOptions): Promise<Uint8Array> {
+    return this.#oneSided.read(offset, length, options?.into);
   }
 
   fetchAdd(offset: number, delta: bigint): Promise<bigint> {

@@ -6,7 +6,13 @@ import type { TrafficStats } from '../connection/traffic-stats.js';
 import { VerbenaError, toVerbenaError } from '../errors.js';
 import { closedHere } from '../handshake/control-session.js';
 import { throwLater } from '../rdma/poll-group.js';
-import type { Connection, ConnectionEvents, ConnectionState, WriteOptions } from './connection.js';
+import type {
+  Connection,
+  ConnectionEvents,
+  ConnectionState,
+  ReadOptions,
+  WriteOptions,
+} from './connection.js';
 import type { ResolvedReconnectOptions } from './options.js';
 import type { RetryCounts } from './retrier.js';
 
@@ -108,8 +114,8 @@ export class ReconnectingConnection extends EventEmitter<ConnectionEvents> imple
     return this.#connected().write(offset, bytes, options);
   }
 
-  async read(offset: number, length: number): Promise<Uint8Array> {
-    return this.#connected().read(offset, length);
+  async read(offset: number, length: number, options?: ReadOptions): Promise<Uint8Array> {
+    return this.#connected().read(offset, length, options);
   }
 
   async fetchAdd(offset: number, delta: bigint): Promise<bigint> {

@@ -75,12 +75,13 @@ export class OneSided implements OperationListener {
     return this.#start<undefined>(opcode, offset, bytes.length, bytes, immediate ?? 0, 0n, 0n);
   }
 
-  read(offset: number, length: number): Promise<Uint8Array> {
-    const refusal = this.#refusal(offset, length);
+  /** Resolves with the bytes: those of `into` that they were read to, or new ones. */
+  read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array> {
+    const refusal = this.#refusal(offset, length) ?? checkDestination(into, length);
     if (refusal !== undefined) return refuse(refusal);
-    if (length === 0) return Promise.resolve(new Uint8Array(0));
+    if (length === 0) return Promise.resolve(into?.subarray(0, 0) ?? new Uint8Array(0));
     this.#endpoint.stats.reads++;
-    return this.#start<Uint8Array>(PostOpcode.read, offset, length, undefined, 0, 0n, 0n);
+    return this.#start<Uint8Array>(PostOpcode.read, offset, length, into, 0, 0n, 0n);
   }
 
   /**
@@ -112,7 +113,11 @@ export class OneSided implements OperationListener {
   /** Fails everything that is pending, at once. Their memory goes with the queue pair. */
   shutdown(error: VerbenaError): void {
     this.refuseNew(error);
-    for (const operation of this.#endpoint.operations.abandon()) operation.reject?.(error);
+    for (const operation of this.#endpoint.operations.abandon()) {
+      const { reject } = operation;
+      operation.reset();
+      reject?.(error);
+    }
     for (const { reject } of this.#queue.splice(0)) reject(error);
     this.#pending = 0;
     this.#wakeIdle();
@@ -133,19 +138,31 @@ export class OneSided implements OperationListener {
   }
 
   #takeResult(operation: Operation): unknown {
-    const endpoint = this.#endpoint;
-    const { localOffset, length, opcode } = operation;
-    const region = operation.region as MemoryRegion;
-    const isShared = endpoint.isScratch(region);
-    if (opcode === PostOpcode.read) {
-      if (!isShared) return endpoint.qp.surrender(region, length);
-      return region.slab.bytes.slice(localOffset, localOffset + length);
-    }
+    const { localOffset, opcode, region } = operation;
+    if (opcode === PostOpcode.read) return this.#takeBytes(operation);
     if (opcode === PostOpcode.fetchAdd || opcode === PostOpcode.compareSwap) {
-      return region.slab.view.getBigUint64(localOffset, true);
+      return (region as MemoryRegion).slab.view.getBigUint64(localOffset, true);
     }
-    if (!isShared) endpoint.qp.release(region);
+    this.#giveBack(region);
     return undefined;
+  }
+
+  #takeBytes({ region, localOffset, length, bytes }: Operation): Uint8Array {
+    const { qp } = this.#endpoint;
+    if (region === undefined) return (bytes as Uint8Array).subarray(0, length);
+    const isOwn = !this.#endpoint.isScratch(region);
+    if (bytes === undefined && isOwn) return qp.surrender(region, length);
+    const end = localOffset + length;
+    if (bytes === undefined) return region.slab.bytes.slice(localOffset, end);
+    bytes.set(region.slab.bytes.subarray(localOffset, end));
+    this.#giveBack(region);
+    return bytes.subarray(0, length);
+  }
+
+  /** Memory of one operation alone. */
+  #giveBack(region: MemoryRegion | undefined): void {
+    if (region === undefined || this.#endpoint.isScratch(region)) return;
+    this.#endpoint.qp.release(region);
   }
 
   #atomic(
@@ -274,6 +291,7 @@ export class OneSided implements OperationListener {
     operation.imm = imm;
     operation.compareAdd = compareAdd;
     operation.swap = swap;
+    operation.bytes = bytes;
     const { operations } = this.#endpoint;
     try {
       this.#giveMemory(operation, length);
@@ -284,7 +302,9 @@ export class OneSided implements OperationListener {
       reject?.(toVerbenaError(error, 'ERR_VERBENA_NO_MEMORY'));
       return;
     }
-    if (bytes !== undefined) operation.region?.slab.bytes.set(bytes, operation.localOffset);
+    if (bytes !== undefined && opcode !== PostOpcode.read) {
+      operation.region?.slab.bytes.set(bytes, operation.localOffset);
+    }
     operations.submit(operation);
   }
 
@@ -294,14 +314,15 @@ export class OneSided implements OperationListener {
   }
 
   #giveMemory(operation: Operation, length: number): void {
-    const endpoint = this.#endpoint;
-    if (length <= endpoint.slotBytes) {
-      operation.region = endpoint.scratch;
-      operation.localOffset = operation.slot * endpoint.slotBytes;
+    const { qp, slotBytes } = this.#endpoint;
+    if (length <= slotBytes) {
+      operation.useRegion(this.#endpoint.scratch, operation.slot * slotBytes);
       return;
     }
-    operation.region = endpoint.qp.registerUnzeroed(length, LOCAL_ACCESS);
-    operation.localOffset = 0;
+    const { bytes } = operation;
+    const range = bytes === undefined ? undefined : qp.useInPlace(bytes);
+    if (range === undefined) operation.useRegion(qp.registerUnzeroed(length, LOCAL_ACCESS), 0);
+    else operation.useAllocation(range.allocation, range.index, (bytes as Uint8Array).byteOffset);
   }
 
   #wakeIdle(): void {
@@ -315,6 +336,11 @@ function refuse(error: VerbenaError): Promise<never> {
 
 function invalid(message: string): VerbenaError {
   return new VerbenaError('ERR_VERBENA_INVALID_OPTION', message);
+}
+
+function checkDestination(into: Uint8Array | undefined, length: number): VerbenaError | undefined {
+  if (into === undefined || (into instanceof Uint8Array && into.length >= length)) return undefined;
+  return invalid(`into must be a Uint8Array of at least the ${length} bytes that are read`);
 }
 
 function checkImmediate(immediate: number | undefined): VerbenaError | undefined {

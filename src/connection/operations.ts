@@ -1,17 +1,25 @@
 // READ, WRITE and atomic operations of one connection: in order, in chunks, never more than the
 // send queue holds.
 import { PostFlag, PostOpcode } from '../native/addon.js';
+import type { Allocation } from '../rdma/allocation.js';
 import type { MemoryRegion, QueuePair } from '../rdma/queue-pair.js';
 import type { Credits } from './credits.js';
 import type { WorkQueue } from './work-queue.js';
 
-/** A long transfer goes in pieces, so that SENDs posted meanwhile do not wait for all of it. */
-const CHUNK_BYTES = 256 * 1024;
 /**
- * Bytes under way; more would only queue in the device, and what others send to it, or it to them,
+ * A long transfer goes in pieces that take about so long: SENDs posted meanwhile do not wait for
+ * all of it, and each piece is worth the completion that it costs.
+ */
+const CHUNK_MS = 0.2;
+const SMALLEST_CHUNK_BYTES = 256 * 1024;
+const LARGEST_CHUNK_BYTES = 1024 * 1024;
+/**
+ * Chunks under way; more would only queue in the device, and what others send to it, or it to them,
  * behind them.
  */
-const MAX_BYTES_UNDER_WAY = 2 * CHUNK_BYTES;
+const CHUNKS_UNDER_WAY = 2;
+/** Chunks that tell how long the next should be. */
+const MEASURED_CHUNKS = 4;
 
 /** What takes so long that its thread had better not sleep meanwhile. */
 const TRANSFER_BYTES = 32 * 1024;
@@ -33,9 +41,14 @@ export class Operation {
   readonly slot: number;
   opcode: OperationOpcode = PostOpcode.read;
   listener: OperationListener | undefined;
-  /** Local memory: `length` bytes at `localOffset` of the region. */
-  region: MemoryRegion | undefined;
+  /** Local memory: `length` bytes at `localOffset` of a region; its index. */
+  mrIndex = 0;
   localOffset = 0;
+  /** Whose memory that is: the connection's, or the program's. */
+  region: MemoryRegion | undefined;
+  allocation: Allocation | undefined;
+  /** The program's bytes: what is written, or where it wants what is read. */
+  bytes: Uint8Array | undefined;
   length = 0;
   remoteOffset = 0;
   rkey = 0;
@@ -55,9 +68,25 @@ export class Operation {
     this.slot = slot;
   }
 
+  useRegion(region: MemoryRegion, localOffset: number): void {
+    this.region = region;
+    this.mrIndex = region.index;
+    this.localOffset = localOffset;
+  }
+
+  useAllocation(allocation: Allocation, mrIndex: number, localOffset: number): void {
+    allocation.uses++;
+    this.allocation = allocation;
+    this.mrIndex = mrIndex;
+    this.localOffset = localOffset;
+  }
+
   reset(): void {
     this.listener = undefined;
     this.region = undefined;
+    if (this.allocation !== undefined) this.allocation.uses--;
+    this.allocation = undefined;
+    this.bytes = undefined;
     this.context = undefined;
     this.resolve = undefined;
     this.reject = undefined;
@@ -65,10 +94,6 @@ export class Operation {
     this.retired = 0;
     this.isPosted = false;
   }
-}
-
-function chunkLength(operation: Operation, from: number): number {
-  return Math.min(CHUNK_BYTES, operation.length - from);
 }
 
 function isTransfer(operation: Operation): boolean {
@@ -93,8 +118,13 @@ export class OperationQueue {
   /** Submitted and not finished, oldest first; those before `#nextToPost` are posted whole. */
   readonly #active: Operation[] = [];
   #nextToPost = 0;
-  #chunksUnderWay = 0;
+  /** Lengths of the chunks under way, oldest first. */
+  readonly #chunks: number[] = [];
   #bytesUnderWay = 0;
+  #chunkBytes = SMALLEST_CHUNK_BYTES;
+  /** Bytes of chunks that were done since then, with one under way all the time. */
+  #measuredBytes = 0;
+  #measuredSinceMs = 0;
   #transfers = 0;
   readonly #slotWaiters: (() => void)[] = [];
 
@@ -148,10 +178,10 @@ export class OperationQueue {
   /** A work request of the operation in `slot` is complete. */
   onRetired(slot: number): void {
     const operation = this.#slots[slot] as Operation;
-    const length = chunkLength(operation, operation.retired);
+    const length = this.#chunks.shift() as number;
     operation.retired += length;
-    this.#chunksUnderWay--;
     this.#bytesUnderWay -= length;
+    if (length >= SMALLEST_CHUNK_BYTES) this.#adaptTo(length);
     if (operation.retired < operation.length) return;
     // Work requests retire in order, hence operations too.
     this.#active.shift();
@@ -180,18 +210,39 @@ export class OperationQueue {
   }
 
   #postChunk(operation: Operation): boolean {
-    if (this.#chunksUnderWay === this.#options.depth) return false;
-    if (this.#bytesUnderWay >= MAX_BYTES_UNDER_WAY) return false;
-    const length = chunkLength(operation, operation.posted);
+    if (this.#chunks.length === this.#options.depth) return false;
+    if (this.#bytesUnderWay >= CHUNKS_UNDER_WAY * this.#chunkBytes) return false;
+    // The peer is told the length of the last piece: that must not depend on how fast others went.
+    const isTold = operation.opcode === PostOpcode.writeWithImm;
+    const chunkBytes = isTold ? SMALLEST_CHUNK_BYTES : this.#chunkBytes;
+    const length = Math.min(chunkBytes, operation.length - operation.posted);
     const isLast = operation.posted + length === operation.length;
     if (isLast && operation.opcode === PostOpcode.writeWithImm && !this.#spendCredit())
       return false;
     this.#post(operation, length, isLast);
     operation.posted += length;
     operation.isPosted = isLast;
-    this.#chunksUnderWay++;
+    if (length >= SMALLEST_CHUNK_BYTES && this.#bytesUnderWay === 0) {
+      this.#measuredBytes = 0;
+      this.#measuredSinceMs = performance.now();
+    }
+    this.#chunks.push(length);
     this.#bytesUnderWay += length;
     return true;
+  }
+
+  /** Chunks as large as what went lately in their time. */
+  #adaptTo(length: number): void {
+    this.#measuredBytes += length;
+    if (this.#measuredBytes < MEASURED_CHUNKS * this.#chunkBytes) return;
+    const now = performance.now();
+    const fitting = (this.#measuredBytes / (now - this.#measuredSinceMs)) * CHUNK_MS;
+    if (fitting >= 2 * this.#chunkBytes) this.#chunkBytes *= 2;
+    else if (fitting < this.#chunkBytes / 2) this.#chunkBytes /= 2;
+    const atMost = Math.min(this.#chunkBytes, LARGEST_CHUNK_BYTES);
+    this.#chunkBytes = Math.max(atMost, SMALLEST_CHUNK_BYTES);
+    this.#measuredBytes = 0;
+    this.#measuredSinceMs = now;
   }
 
   // The immediate uses a receive of the peer.
@@ -204,10 +255,9 @@ export class OperationQueue {
 
   #post(operation: Operation, length: number, isLast: boolean): void {
     const { qp, workQueue } = this.#options;
-    const { opcode, region, rkey } = operation;
+    const { opcode, mrIndex, rkey } = operation;
     const { group } = qp.device;
     const wrId = workQueue.push(operation.slot + 1, true);
-    const mrIndex = region === undefined ? 0 : region.index;
     const local = operation.localOffset + operation.posted;
     const remote = operation.remoteOffset + operation.posted;
     if (opcode === PostOpcode.fetchAdd || opcode === PostOpcode.compareSwap) {

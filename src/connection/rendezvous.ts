@@ -16,8 +16,10 @@ const MAX_PULLED_BYTES = 16 * 1024 * 1024;
 
 interface OpenOffer {
   readonly id: number;
-  readonly region: MemoryRegion;
+  readonly bytes: number;
   readonly deadline: number;
+  /** Takes the memory back. */
+  readonly close: () => void;
 }
 
 interface Pull {
@@ -64,17 +66,37 @@ export class Rendezvous implements OperationListener {
    * `canOffer`.
    */
   offer(id: number, flags: number, word: number, payload: Uint8Array): void {
-    const { endpoint, timeoutMs } = this.#options;
+    const { qp } = this.#options.endpoint;
     // Written before anybody is told of it.
-    const region = endpoint.qp.registerUnzeroed(payload.length, OFFER_ACCESS);
+    const region = qp.registerUnzeroed(payload.length, OFFER_ACCESS);
     region.slab.bytes.set(payload);
+    this.#open(id, flags, word, payload.length, region.rkey, () => qp.release(region));
+  }
+
+  /** The same without a copy, where the payload was allocated for that and will not change. */
+  offerInPlace(id: number, flags: number, word: number, payload: Uint8Array): void {
+    const { qp } = this.#options.endpoint;
+    const range = qp.offerInPlace(payload);
+    if (range === undefined) this.offer(id, flags, word, payload);
+    else this.#open(id, flags, word, payload.length, range.rkey, () => qp.withdraw(range));
+  }
+
+  #open(
+    id: number,
+    flags: number,
+    word: number,
+    bytes: number,
+    rkey: number,
+    close: () => void,
+  ): void {
+    const { endpoint, timeoutMs } = this.#options;
     const deadline = performance.now() + timeoutMs;
-    this.#offers.set(id, { id, region, deadline });
-    this.#offeredBytes += payload.length;
+    this.#offers.set(id, { id, bytes, deadline, close });
+    this.#offeredBytes += bytes;
     this.#countTransfers(1);
     this.#timer.arm(deadline);
     endpoint.stats.offers++;
-    const body = encodeOffer({ rkey: region.rkey, length: payload.length, offset: 0 });
+    const body = encodeOffer({ rkey, length: bytes, offset: 0 });
     endpoint.send(MessageType.rendezvous, flags, id, word, body);
   }
 
@@ -169,8 +191,7 @@ export class Rendezvous implements OperationListener {
     }
     operation.opcode = PostOpcode.read;
     operation.listener = this;
-    operation.region = region;
-    operation.localOffset = 0;
+    operation.useRegion(region, 0);
     operation.length = pull.offer.length;
     operation.remoteOffset = pull.offer.offset;
     operation.rkey = pull.offer.rkey;
@@ -180,12 +201,12 @@ export class Rendezvous implements OperationListener {
 
   #withdraw(offer: OpenOffer): void {
     this.#offers.delete(offer.id);
-    this.#offeredBytes -= offer.region.length;
+    this.#offeredBytes -= offer.bytes;
     this.#countTransfers(-1);
     if (this.#offers.size === 0) this.#wakeIdle();
     const { endpoint } = this.#options;
     try {
-      endpoint.qp.release(offer.region);
+      offer.close();
     } catch (error) {
       endpoint.fail(toVerbenaError(error, 'ERR_VERBENA_VERBS'));
     }

@@ -274,7 +274,7 @@ export class Requester {
   #tryOffer(id: number, flags: number, method: number, payload: Uint8Array): boolean {
     if (!this.#rendezvous.canOffer(payload.length)) return false;
     try {
-      this.#rendezvous.offer(id, flags, method, payload);
+      this.#rendezvous.offerInPlace(id, flags, method, payload);
     } catch (error) {
       this.#forget(id);
       this.#table.reject(

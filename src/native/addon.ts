@@ -188,6 +188,11 @@ export interface NativeAddon {
    * until then: to be called when nothing keeps the slab for reuse any more.
    */
   leaveSlabToCollector(buffer: ArrayBuffer): void;
+  /**
+   * Takes back a slab that was left to the garbage collector, before that finds it: the buffer is
+   * detached. False for any other buffer.
+   */
+  giveBackSlab(buffer: ArrayBufferLike): boolean;
   /** Closes everything this environment still holds, newest first. For exit handlers. */
   closeAll(): void;
   /** Objects open in this environment. */
@@ -242,7 +247,7 @@ export interface NativeProtectionDomain {
    * are offsets.
    */
   registerMemory(
-    buffer: ArrayBuffer,
+    buffer: ArrayBufferLike,
     offset: number,
     length: number,
     access: number,

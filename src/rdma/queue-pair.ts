@@ -5,13 +5,13 @@ import {
   Access,
   PostFlag,
   PostOpcode,
-  type NativeMemoryRegion,
   type NativeProtectionDomain,
   type NativeQpAttributes,
   type NativeQueuePair,
   type QpState,
 } from '../native/addon.js';
 import type { GidChoice, PortChoice } from './addressing.js';
+import { allocationOf, type Allocation, type LocalRegion, type Registrar } from './allocation.js';
 import type { Slab } from './buffer-pool.js';
 import type { Device } from './device.js';
 import type { CompletionSink } from './poll-group.js';
@@ -65,17 +65,32 @@ export interface ConnectOptions {
   readonly maxDestRdAtomic: number;
 }
 
-/** Registered memory of one queue pair. */
-export interface MemoryRegion {
-  readonly slab: Slab;
-  /** Bytes registered, from the start of the slab. */
-  readonly length: number;
+/** Memory as one queue pair has it registered. */
+export interface RegisteredRange {
   readonly index: number;
   readonly rkey: number;
   readonly handle: ResourceHandle;
 }
 
-export class QueuePair implements CompletionSink {
+/** Memory of the program, registered for the peer to read. */
+export interface OfferedRange extends RegisteredRange {
+  readonly allocation: Allocation;
+}
+
+/** Memory of the program, registered for this side's own transfers. */
+export interface LocalRange {
+  readonly index: number;
+  readonly allocation: Allocation;
+}
+
+/** Registered memory of the device's pool. */
+export interface MemoryRegion extends RegisteredRange {
+  readonly slab: Slab;
+  /** Bytes registered, from the start of the slab. */
+  readonly length: number;
+}
+
+export class QueuePair implements CompletionSink, Registrar {
   readonly owner: string;
   readonly #device: Device;
   /** Receives the completions; set before anything is posted. */
@@ -85,6 +100,9 @@ export class QueuePair implements CompletionSink {
   readonly #native: NativeQueuePair;
   readonly #regions = new Set<MemoryRegion>();
   readonly #exposed = new Set<MemoryRegion>();
+  /** Of the program, registered here. */
+  readonly #allocations = new Set<Allocation>();
+  readonly #offered = new Set<OfferedRange>();
   #used = false;
   #beacons = 0;
   #onFlushed: (() => void) | undefined;
@@ -158,17 +176,68 @@ export class QueuePair implements CompletionSink {
   }
 
   #register(slab: Slab, length: number, access: number): MemoryRegion {
-    let mr: NativeMemoryRegion;
+    let registered: RegisteredRange;
     try {
-      mr = this.#pd.registerMemory(slab.buffer, 0, length, access);
+      registered = this.#registerRange(slab.buffer, 0, length, access);
     } catch (error) {
       this.#device.pool.release(slab);
       throw error;
     }
-    const handle = this.#device.registry.add('mr', this.owner, length, mr);
-    const region = { slab, length, index: mr.index, rkey: mr.rkey, handle };
+    const region = { slab, length, ...registered };
     this.#regions.add(region);
     return region;
+  }
+
+  #registerRange(
+    buffer: ArrayBufferLike,
+    offset: number,
+    length: number,
+    access: number,
+  ): RegisteredRange {
+    const mr = this.#pd.registerMemory(buffer, offset, length, access);
+    const handle = this.#device.registry.add('mr', this.owner, length, mr);
+    return { index: mr.index, rkey: mr.rkey, handle };
+  }
+
+  /**
+   * Registers the program's bytes where they are, for the peer to read until `withdraw`. Undefined
+   * unless they were allocated for that.
+   */
+  offerInPlace(bytes: Uint8Array): OfferedRange | undefined {
+    const allocation = allocationOf(bytes);
+    if (allocation === undefined) return undefined;
+    const { buffer, byteOffset, length } = bytes;
+    const range = this.#registerRange(buffer, byteOffset, length, OFFER_ACCESS);
+    allocation.uses++;
+    const offered = { ...range, allocation };
+    this.#offered.add(offered);
+    return offered;
+  }
+
+  withdraw(offered: OfferedRange): void {
+    if (!this.#offered.delete(offered)) return;
+    offered.allocation.uses--;
+    this.#device.registry.close(offered.handle);
+  }
+
+  /**
+   * The program's bytes for transfers in place, and what counts these. Undefined unless they were
+   * allocated for that. Throws when they cannot be registered.
+   */
+  useInPlace(bytes: Uint8Array): LocalRange | undefined {
+    const allocation = allocationOf(bytes);
+    if (allocation === undefined) return undefined;
+    return { allocation, index: allocation.regionOf(this, bytes.buffer).index };
+  }
+
+  registerAllocation(allocation: Allocation, buffer: ArrayBufferLike): LocalRegion {
+    const { index, handle } = this.#registerRange(buffer, 0, buffer.byteLength, LOCAL_ACCESS);
+    this.#allocations.add(allocation);
+    const close = (): void => {
+      this.#allocations.delete(allocation);
+      this.#device.registry.close(handle);
+    };
+    return { index, close };
   }
 
   /** Deregisters; the memory goes back to the pool. Idempotent. */
@@ -280,7 +349,11 @@ export class QueuePair implements CompletionSink {
       }
     }
     this.#device.group.detach(this.#native.index);
+    for (const allocation of this.#allocations) allocation.forget(this);
+    this.#allocations.clear();
     failures.push(...this.#device.registry.closeOwner(this.owner));
+    for (const { allocation } of this.#offered) allocation.uses--;
+    this.#offered.clear();
     if (failures.length === 0) {
       for (const region of this.#regions) this.#device.pool.release(region.slab);
     } else {

@@ -130,7 +130,7 @@ describe('an access', () => {
     const operation = raw.endpoint.operations.take();
     if (operation === undefined) throw new Error('no operation is free');
     operation.opcode = PostOpcode.write;
-    operation.region = raw.endpoint.scratch;
+    operation.useRegion(raw.endpoint.scratch, 0);
     operation.length = length;
     operation.remoteOffset = remoteOffset;
     operation.rkey = key;

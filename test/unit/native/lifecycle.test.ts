@@ -211,6 +211,24 @@ describe('memory', () => {
     expect(slab.byteLength).toBe(4096);
   });
 
+  it('is given back only once it was left to the garbage collector', () => {
+    const slab = addon.allocateSlab(8192);
+    new Uint8Array(slab).fill(7);
+    expect(addon.giveBackSlab(slab)).toBe(false);
+    addon.leaveSlabToCollector(slab);
+    expect(addon.giveBackSlab(slab)).toBe(true);
+    expect(slab.byteLength).toBe(0);
+    expect(addon.giveBackSlab(slab)).toBe(false);
+    const next = addon.allocateSlab(8192, false);
+    expect(new Uint8Array(next)[0]).toBe(7);
+    expect(addon.giveBackSlab(new ArrayBuffer(8192))).toBe(false);
+  });
+
+  it('that was given back is not disturbed when its old buffer is collected', async () => {
+    const { stdout, stderr } = await run('give-back.mjs', [], ['--expose-gc']);
+    expect({ stdout, stderr }).toEqual({ stdout: 'the next user keeps it\n', stderr: '' });
+  });
+
   it('is zeroed and exactly as long as asked for', () => {
     const slab = addon.allocateSlab(12_345);
     expect(slab.byteLength).toBe(12_345);

@@ -1,0 +1,101 @@
+// Memory in the hands of a program: what it allocates, to have it transferred without a copy, and
+// what it gives back before the garbage collector finds it.
+import { VerbenaError } from '../errors.js';
+import { loadAddon } from '../native/load.js';
+import { slabBytesFor } from './buffer-pool.js';
+
+/** An allocation as one queue pair has registered it. */
+export interface LocalRegion {
+  readonly index: number;
+  close(): void;
+}
+
+/** Who registers allocations: one queue pair. */
+export interface Registrar {
+  registerAllocation(allocation: Allocation, buffer: ArrayBufferLike): LocalRegion;
+}
+
+/** Keeps nothing alive of the memory itself, so that this can be collected. */
+export class Allocation {
+  /** Transfers under way that use it. */
+  uses = 0;
+  readonly #regions = new Map<Registrar, LocalRegion>();
+
+  /** Registers the memory the first time. Throws ERR_VERBENA_NO_MEMORY, ERR_VERBENA_VERBS. */
+  regionOf(registrar: Registrar, buffer: ArrayBufferLike): LocalRegion {
+    const known = this.#regions.get(registrar);
+    if (known !== undefined) return known;
+    const made = registrar.registerAllocation(this, buffer);
+    this.#regions.set(registrar, made);
+    return made;
+  }
+
+  /** The registrar has closed what it registered. */
+  forget(registrar: Registrar): void {
+    this.#regions.delete(registrar);
+  }
+
+  close(): void {
+    for (const region of this.#regions.values()) region.close();
+    this.#regions.clear();
+  }
+}
+
+const allocations = new WeakMap<ArrayBufferLike, Allocation>();
+const collected = new FinalizationRegistry<Allocation>((allocation) => {
+  try {
+    allocation.close();
+  } catch (error) {
+    // Nobody is there to be told; the registry keeps it, and its queue pair's end reports it.
+    process.emitWarning(error as Error);
+  }
+});
+
+/**
+ * Zeroed memory that a device can transfer from and to in place: what is written or asked from
+ * there, or read into it, is not copied on the way. Each connection that uses it registers it once.
+ * Belongs to the thread that allocates it; the garbage collector frees it, `release` sooner.
+ * Throws ERR_VERBENA_INVALID_OPTION, ERR_VERBENA_NO_MEMORY.
+ */
+export function allocate(bytes: number): Uint8Array {
+  if (!Number.isSafeInteger(bytes) || bytes < 1) {
+    throw new VerbenaError(
+      'ERR_VERBENA_INVALID_OPTION',
+      `allocate wants a number of bytes of at least 1, not ${bytes}`,
+    );
+  }
+  const addon = loadAddon();
+  const buffer = addon.allocateSlab(slabBytesFor(bytes));
+  addon.leaveSlabToCollector(buffer);
+  const allocation = new Allocation();
+  allocations.set(buffer, allocation);
+  collected.register(buffer, allocation, allocation);
+  return new Uint8Array(buffer, 0, bytes);
+}
+
+/** What `allocate` made, if it made the memory of these bytes. */
+export function allocationOf(bytes: Uint8Array): Allocation | undefined {
+  return allocations.get(bytes.buffer);
+}
+
+/**
+ * Gives memory back that came from `allocate`, or that holds a large payload, response or read from
+ * Verbena: at once, where the garbage collector would find it some time later. The array, and every
+ * other over the same memory, is empty afterwards. Returns false, and changes nothing, for any
+ * other array; throws ERR_VERBENA_IN_USE while a transfer uses it.
+ */
+export function release(bytes: Uint8Array): boolean {
+  const { buffer } = bytes;
+  const allocation = allocations.get(buffer);
+  if (allocation === undefined) return loadAddon().giveBackSlab(buffer);
+  if (allocation.uses > 0) {
+    throw new VerbenaError(
+      'ERR_VERBENA_IN_USE',
+      `${allocation.uses} transfers use this memory; await them before it is released`,
+    );
+  }
+  collected.unregister(allocation);
+  allocations.delete(buffer);
+  allocation.close();
+  return loadAddon().giveBackSlab(buffer);
+}
