@@ -1,10 +1,10 @@
-// One-sided operations from JavaScript: four at a time on one connection, the server in a process of
-// its own.
+// One-sided operations from JavaScript, in memory that was allocated for them: four at a time on one
+// connection, the server in a process of its own.
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { makeDevCertificate } from '../../dist/cli/dev-certificate.js';
-import { connect, createServer } from '../../dist/index.js';
+import { allocate, connect, createServer } from '../../dist/index.js';
 
 const DEPTH = 4;
 
@@ -24,17 +24,19 @@ export async function oneSided(operation, bytes, seconds) {
   child.send({ cert, key, regionBytes: bytes });
   const [port] = await once(child, 'message');
   const connection = await connect({ device: 'soft', host: '127.0.0.1', port, ca });
-  const payload = new Uint8Array(bytes);
-  const act = () =>
-    operation === 'read' ? connection.read(0, bytes) : connection.write(0, payload);
+  const act = (memory) =>
+    operation === 'read'
+      ? connection.read(0, bytes, { into: memory })
+      : connection.write(0, memory);
+  const memories = Array.from({ length: DEPTH }, () => allocate(bytes));
   const rate = async (duration) => {
     let count = 0;
     const started = performance.now();
     const end = started + duration * 1000;
-    const stream = async () => {
-      for (; performance.now() < end; count++) await act();
+    const stream = async (memory) => {
+      for (; performance.now() < end; count++) await act(memory);
     };
-    await Promise.all(Array.from({ length: DEPTH }, stream));
+    await Promise.all(memories.map(stream));
     return (count * bytes * 1000) / (performance.now() - started);
   };
   await rate(seconds / 4); // warms up

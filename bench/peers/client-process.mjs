@@ -19,7 +19,7 @@ async function comeAndGo(payload) {
 }
 
 function operationOf(client, { operation, bytes }) {
-  const payload = new Uint8Array(bytes);
+  const payload = client.payload?.(bytes) ?? new Uint8Array(bytes);
   if (operation === 'read') return () => client.read(bytes);
   if (operation === 'write') return () => client.write(payload);
   if (operation === 'setup') return () => comeAndGo(payload);

@@ -3,10 +3,17 @@
 import { once } from 'node:events';
 import { connect as netConnect, createServer as createNetServer } from 'node:net';
 import { connect as tlsConnect, createServer as createTlsServer } from 'node:tls';
-import { connect as verbenaConnect, createServer as createVerbena } from '../../dist/index.js';
+import {
+  allocate,
+  connect as verbenaConnect,
+  createServer as createVerbena,
+  release,
+} from '../../dist/index.js';
 import { frameClient, serveFrames } from './frames.mjs';
 
 const HOST = '127.0.0.1';
+/** What does not fit into a message has memory of its own. */
+const LARGE_BYTES = 4096;
 
 async function listen(server) {
   server.listen(0, HOST);
@@ -23,14 +30,23 @@ const verbena = {
       // It is to run flat out.
       cpuThresholdPercent: 100,
       queueSize: 4096,
-      handler: ({ payload }) => answer(payload),
+      handler({ payload }) {
+        const response = answer(payload);
+        // As with frames over a socket, nobody keeps it.
+        if (response !== payload) release(payload);
+        return response;
+      },
     });
     return server.address().port;
   },
   async connect(port, { ca }) {
     const connection = await verbenaConnect({ device: 'soft', host: HOST, port, ca });
     return {
-      request: (payload) => connection.request(payload),
+      payload: allocate,
+      request: (payload) =>
+        payload.length < LARGE_BYTES
+          ? connection.request(payload)
+          : connection.request(payload).then(release),
       read: (length) => connection.read(0, length),
       write: (payload) => connection.write(0, payload),
       close: () => connection.close(),
