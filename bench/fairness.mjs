@@ -30,6 +30,7 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '1' },
     only: { type: 'string', default: WAYS.join(',') },
     device: { type: 'string', default: 'soft' },
+    pin: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
   },
 });
@@ -38,7 +39,16 @@ const clients = Number(values.clients);
 const rounds = Number(values.rounds);
 const seconds = Number(values.seconds);
 
-const start = (name) => fork(fileURLToPath(new URL(name, import.meta.url)));
+/** Processors of each kind of process. */
+const [ofClients, ofServer] = [0, 1].map((core) => (values.pin ? String(core) : undefined));
+
+/** Starts a script, on these processors alone. */
+function start(name, processors) {
+  const script = fileURLToPath(new URL(name, import.meta.url));
+  if (processors === undefined) return fork(script);
+  const execArgv = ['-c', processors, process.execPath];
+  return fork(script, { execPath: 'taskset', execArgv });
+}
 
 async function ask(child, message) {
   child.send(message);
@@ -60,14 +70,14 @@ function newEnds(before, after) {
 }
 
 const { ca, cert, key } = await makeDevCertificate();
-const startServer = async () => {
-  const server = start('fairness/server-process.mjs');
+const startServer = async (processors) => {
+  const server = start('fairness/server-process.mjs', processors);
   const { port } = await ask(server, { device, cert, key, regionBytes: REGION_BYTES });
   return { server, port };
 };
-const { server, port } = await startServer();
-const elsewhere = await startServer();
-const fleet = Array.from({ length: clients }, () => start('scale/client-process.mjs'));
+const { server, port } = await startServer(ofServer);
+const elsewhere = await startServer(ofClients);
+const fleet = Array.from({ length: clients }, () => start('scale/client-process.mjs', ofClients));
 for (const client of fleet) {
   await ask(client, { command: 'start', kind: 'verbena', device, port, ca });
   await ask(client, { command: 'connect', count: 1, atOnce: 1 });
@@ -79,7 +89,7 @@ const median = (list) => list.sort((a, b) => a - b)[Math.floor(list.length / 2)]
 async function measure(name) {
   const way = name.replace(' elsewhere', '');
   const target = way === name ? port : elsewhere.port;
-  const offender = start('fairness/offender-process.mjs');
+  const offender = start('fairness/offender-process.mjs', ofClients);
   const before = await ask(server, 'ended');
   const alone = [await throughput(fleet)];
   const beside = [];
