@@ -2,7 +2,6 @@
 #include "verbs/completion_channel.h"
 
 #include <fcntl.h>
-#include <poll.h>
 
 #include <cerrno>
 #include <utility>
@@ -22,16 +21,12 @@ CompletionChannel::CompletionChannel(std::shared_ptr<Device> device)
     functions_.destroy_comp_channel(channel_);
     throw verbs_error("fcntl(completion channel)", error_number);
   }
+  device_->library().level_triggered(channel_);
 }
 
 CompletionChannel::~CompletionChannel() {
   // Whoever wants the error calls close().
   if (channel_ != nullptr) functions_.destroy_comp_channel(channel_);
-}
-
-bool CompletionChannel::has_event() const {
-  pollfd asked{channel_->fd, POLLIN, 0};
-  return ::poll(&asked, 1, 0) > 0;
 }
 
 std::optional<uint64_t> CompletionChannel::next_event() {

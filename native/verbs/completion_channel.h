@@ -24,9 +24,6 @@ class CompletionChannel : public Parent {
   const Functions& functions() const { return functions_; }
   ibv_context* context() const { return device_->context(); }
 
-  /** Whether next_event() has something; cheaper, and unlike it no sign to the device that we
-   * sleep. */
-  bool has_event() const;
   /** The `owner` of a completion queue that has an event; nothing when there are no more. */
   std::optional<uint64_t> next_event();
 

@@ -129,9 +129,7 @@ uint32_t CqPoller::arm_all(CompletionRecord* records, uint32_t room) {
 }
 
 void CqPoller::collect_events() {
-  while (channel_.has_event()) {
-    const auto owner = channel_.next_event();
-    if (!owner) return;
+  while (const auto owner = channel_.next_event()) {
     // Destroying a queue takes its events back, so the owner is always known.
     PolledQueue* queue = queues_.find(static_cast<uint32_t>(*owner));
     if (queue == nullptr) continue;

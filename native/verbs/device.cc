@@ -178,6 +178,10 @@ Device::~Device() {
 const std::string& Device::name() const {
   return shared_->name();
 }
+const Library& Device::library() const {
+  return shared_->library();
+}
+
 const Functions& Device::functions() const {
   return shared_->library().functions();
 }

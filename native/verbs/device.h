@@ -41,6 +41,7 @@ class Device : public Parent {
   ~Device();
 
   const std::string& name() const;
+  const Library& library() const;
   const Functions& functions() const;
   ibv_context* context() const;
   AsyncEvents& async_events() const;

@@ -50,6 +50,12 @@ void resolve(void* handle, const std::string& path, const char* symbol, Function
               0, "dlsym");
 }
 
+/** Null where the library has no such function. */
+template <class Function>
+void find(void* handle, const char* symbol, Function*& found) {
+  found = reinterpret_cast<Function*>(dlsym(handle, symbol));
+}
+
 struct Libraries {
   std::mutex mutex;
   /** By what dlopen() returned, which is the same for every path to one file. */
@@ -79,11 +85,11 @@ Library::Library(const std::string& path, void* handle) : path_(path) {
 #define VERBENA_RESOLVE(member, symbol) resolve(handle, path, #symbol, functions_.member);
   VERBENA_VERBS_FUNCTIONS(VERBENA_RESOLVE)
 #undef VERBENA_RESOLVE
-  last_error_ = reinterpret_cast<const char* (*)()>(dlsym(handle, "verbena_soft_last_error"));
-  counters_page_ =
-      reinterpret_cast<const void* (*)(ibv_context*)>(dlsym(handle, "verbena_soft_counters"));
-  hold_ = reinterpret_cast<void (*)(ibv_context*)>(dlsym(handle, "verbena_soft_hold"));
-  release_ = reinterpret_cast<void (*)(ibv_context*)>(dlsym(handle, "verbena_soft_release"));
+  find(handle, "verbena_soft_last_error", last_error_);
+  find(handle, "verbena_soft_counters", counters_page_);
+  find(handle, "verbena_soft_hold", hold_);
+  find(handle, "verbena_soft_release", release_);
+  find(handle, "verbena_soft_level_triggered", level_triggered_);
   // child_process forks; without this a parent's write after fork() could move a pinned page away
   // from the device. Costs nothing where the kernel copies pinned pages at fork.
   check("ibv_fork_init", functions_.fork_init());
@@ -104,6 +110,10 @@ void Library::hold(ibv_context* context) const {
 
 void Library::release(ibv_context* context) const {
   if (release_ != nullptr) release_(context);
+}
+
+void Library::level_triggered(ibv_comp_channel* channel) const {
+  if (level_triggered_ != nullptr) level_triggered_(channel);
 }
 
 }  // namespace verbena::verbs

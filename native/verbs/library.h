@@ -68,6 +68,8 @@ class Library {
   /** What this thread posts between the two leaves together, where the library knows how. */
   void hold(ibv_context* context) const;
   void release(ibv_context* context) const;
+  /** The channel's descriptor is not polled for edges, which our own device need not make then. */
+  void level_triggered(ibv_comp_channel* channel) const;
 
  private:
   Library(const std::string& path, void* handle);
@@ -78,6 +80,7 @@ class Library {
   const void* (*counters_page_)(ibv_context*) = nullptr;
   void (*hold_)(ibv_context*) = nullptr;
   void (*release_)(ibv_context*) = nullptr;
+  void (*level_triggered_)(ibv_comp_channel*) = nullptr;
 };
 
 }  // namespace verbena::verbs

@@ -12,6 +12,8 @@
 
 #include "support/verbs_objects.h"
 
+extern "C" void verbena_soft_level_triggered(ibv_comp_channel* channel);
+
 namespace verbena::test {
 namespace {
 
@@ -117,6 +119,25 @@ TEST_F(Channels, EdgeTriggeredPollersSeeEveryEvent) {
   }
   for (int i = 0; i < 3; ++i) EXPECT_EQ(take_event(channel_b), b.cq());
   close(poller);
+}
+
+TEST_F(Channels, StayReadableForAllEventsWhereOneSystemCallAnnouncesThem) {
+  verbena_soft_level_triggered(channel_b.get());
+  make_non_blocking(channel_b->fd);
+  for (uint64_t round = 0; round < 3; ++round) {
+    for (uint64_t id = 0; id < 3; ++id) {
+      ASSERT_EQ(ibv_req_notify_cq(b.cq(), 0), 0);
+      ASSERT_EQ(b.post_receive(id, 0, 8), 0);
+      ASSERT_EQ(a.post_send(id, 0, 8), 0);
+      b.expect(id);
+    }
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_TRUE(readable(channel_b->fd, 10'000));
+      EXPECT_EQ(take_event(channel_b), b.cq());
+    }
+    EXPECT_FALSE(readable(channel_b->fd, 0));
+    EXPECT_EQ(take_event(channel_b), nullptr);
+  }
 }
 
 TEST_F(Channels, ADestroyedQueueTakesItsWaitingEventsAlong) {

@@ -34,11 +34,13 @@ VERBENA_EXPORT int ibv_destroy_comp_channel(ibv_comp_channel* channel) {
 
 VERBENA_EXPORT int ibv_get_cq_event(ibv_comp_channel* channel, ibv_cq** cq, void** cq_context) {
   verbena::soft::Lane& lane = *Context::of(channel->context).lane;
-  lane.hand_over();
+  const auto wait = [&lane](int fd) {
+    lane.hand_over();
+    return lane.wait(fd);
+  };
   Cq* taken = nullptr;
   const int error = Channel::of(channel).events.queued.take(
-      taken, [](Cq* each) { ++each->completion_events_delivered; },
-      [&](int fd) { return lane.wait(fd); });
+      taken, [](Cq* each) { ++each->completion_events_delivered; }, wait);
   if (error != 0) {
     errno = error;
     return -1;
@@ -51,4 +53,9 @@ VERBENA_EXPORT int ibv_get_cq_event(ibv_comp_channel* channel, ibv_cq** cq, void
 VERBENA_EXPORT void ibv_ack_cq_events(ibv_cq* cq, unsigned events) {
   Cq& queue = Cq::of(cq);
   queue.events.acknowledge(queue.ex.comp_events_completed, events);
+}
+
+// Nobody polls the channel's descriptor for edges: see docs/soft-device.md.
+VERBENA_EXPORT void verbena_soft_level_triggered(ibv_comp_channel* channel) {
+  Channel::of(channel).events.queued.raise_once();
 }

@@ -43,10 +43,17 @@ class EventQueue {
   // last.
   void push(EventPlace<Event>& place) {
     const std::lock_guard lock(mutex_);
+    const bool announced = raises_once_ && !places_.empty();
     ++place.waiting;
     places_.remove(place);
     places_.push_back(place);
-    eventfd_write(fd_.get(), 1);  // fails only when 2^64 - 2 events wait
+    if (!announced) eventfd_write(fd_.get(), 1);  // fails only when 2^64 - 2 events wait
+  }
+
+  // Who polls is not edge-triggered: the counter, a system call, is raised for the first only.
+  void raise_once() {
+    const std::lock_guard lock(mutex_);
+    raises_once_ = true;
   }
 
   // Waits unless the descriptor is non-blocking, by `wait(fd)`, which returns 0 or an errno value.
@@ -93,6 +100,7 @@ class EventQueue {
   util::UniqueFd fd_;
   std::mutex mutex_;
   util::LinkedList<EventPlace<Event>, &EventPlace<Event>::link> places_;
+  bool raises_once_ = false;
 };
 
 }  // namespace verbena::soft
