@@ -76,7 +76,11 @@ describe.each([
     const ends = clients.map((client) => once(client, 'close') as Promise<[VerbenaError]>);
     const waiting = clients.map((client) => codeOfRejection(client.request(pattern(10))));
     for (const [error] of await Promise.all(ends)) expect(error.wcStatus).toBe('RETRY_EXC_ERR');
-    expect(new Set(await Promise.all(waiting))).toEqual(new Set(['ERR_VERBENA_QP_ERROR']));
+    // An acknowledge of what was answered before may be lost, too: then it is the server's retries
+    // that end first.
+    for (const code of await Promise.all(waiting)) {
+      expect(code).toMatch(/^ERR_VERBENA_(PEER_)?QP_ERROR$/);
+    }
   });
 
   it('whose device fails tells its clients, and ends with a status', async () => {

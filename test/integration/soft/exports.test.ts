@@ -40,6 +40,7 @@ describe('libverbena-soft.so', () => {
       'verbena_soft_counters@@VERBENA_SOFT_1',
       'verbena_soft_hold@@VERBENA_SOFT_1',
       'verbena_soft_last_error@@VERBENA_SOFT_1',
+      'verbena_soft_level_triggered@@VERBENA_SOFT_1',
       'verbena_soft_release@@VERBENA_SOFT_1',
     ]);
   });
