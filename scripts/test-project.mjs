@@ -1,7 +1,10 @@
-// `npm run test:stress`, `npm run test:browser`, `npm run test:node`: a project of the tests in a
-// run of its own, or with another Node.
+// `npm run test:stress`, `npm run test:browser`, `npm run test:udp`, `npm run test:node`: a project of
+// the tests in a run of its own, or with another Node.
 //
-//   node scripts/test-project.mjs PROJECT [--node MAJOR] [--summary FILE]
+//   node scripts/test-project.mjs PROJECT [--node MAJOR] [--udp] [--summary FILE] [FILTER...]
+//
+// --udp      soft devices of this machine exchange their packets by the network
+// FILTER...  only the files with one of these in their paths
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
@@ -13,30 +16,36 @@ import { vitestCommand, vitestCounts } from './lib/vitest.mjs';
 import { setup } from './setup.mjs';
 
 /** The environment in which `node` is the newest of that major version, from npm, in `folder`. */
-async function environmentOf(major, folder) {
-  if (major === undefined) return process.env;
+async function environmentOf({ node: major, udp }, folder) {
+  const base = udp ? { ...process.env, VERBENA_SOFT_LOCAL: 'udp' } : process.env;
+  if (major === undefined) return base;
   const name = `node-linux-${process.arch}`;
   await must('npm', ['install', '--no-save', '--no-audit', '--prefix', folder, `${name}@${major}`]);
   const PATH = [join(folder, 'node_modules', name, 'bin'), process.env.PATH].join(delimiter);
-  return { ...process.env, PATH };
+  return { ...base, PATH };
 }
 
 await main(async (argv) => {
-  const options = { node: { type: 'string' }, summary: { type: 'string' } };
+  const options = {
+    node: { type: 'string' },
+    udp: { type: 'boolean', default: false },
+    summary: { type: 'string' },
+  };
   const { values, positionals } = parseArgs({ args: argv, options, allowPositionals: true });
-  const [project] = positionals;
+  const [project, ...filters] = positionals;
   await setup(project === 'browser' ? 'browser' : 'test');
   await buildNative();
   await buildTypeScript();
   const folder = mkdtempSync(join(tmpdir(), `verbena-${project}-`));
   try {
-    const env = await environmentOf(values.node, folder);
+    const env = await environmentOf(values, folder);
     const report = join(folder, 'vitest.json');
-    const [command, ...args] = vitestCommand(report, 'default', '--project', project);
+    const [command, ...args] = vitestCommand(report, 'default', '--project', project, ...filters);
     const { code } = await run(command, args, { output: 'inherit', env });
     const counts = vitestCounts(report, code);
     if (values.summary !== undefined) writeFileSync(values.summary, JSON.stringify(counts));
-    const where = values.node === undefined ? '' : `, Node ${values.node}`;
+    const node = values.node === undefined ? '' : `, Node ${values.node}`;
+    const where = values.udp ? `${node}, by UDP` : node;
     console.log(`${project}${where}: ${counts.passed} passed, ${counts.failed} failed`);
     return counts.failed === 0 ? 0 : 1;
   } finally {
