@@ -10,9 +10,11 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cstring>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "soft/shm/greeting.h"
@@ -241,6 +243,30 @@ TEST_F(Acquaintance, WhoStillSleepsWhenAnotherSilencedTheDoorbellIsWokenAgain) {
   a.send(b, "two");
   EXPECT_TRUE(is_readable(b.neighbours->fd()));
   b.neighbours->end_sleep();
+}
+
+TEST_F(Acquaintance, NoPacketIsSleptOver) {
+  meet();
+  constexpr int kPackets = 20'000;
+  std::atomic<int> taken{0};
+  std::thread reader([&] {
+    while (taken.load() < kPackets) {
+      b.neighbours->begin_sleep();
+      const bool woken = b.neighbours->waiting() || is_readable(b.neighbours->fd(), 10'000);
+      b.neighbours->end_sleep();
+      ASSERT_TRUE(woken) << taken.load();
+      b.neighbours->serve();
+      taken += static_cast<int>(b.take().size());
+    }
+  });
+  // One at a time, so that the reader is about to sleep when the next comes.
+  for (int sent = 1; sent <= kPackets; ++sent) {
+    ASSERT_TRUE(a.send(b, "x"));
+    while (taken.load() < sent && sent % 4 != 0) std::this_thread::yield();
+    while (sent - taken.load() > 100) std::this_thread::yield();
+  }
+  reader.join();
+  EXPECT_EQ(taken.load(), kPackets);
 }
 
 // --- who is not let in

@@ -21,7 +21,8 @@ struct Attention {
 inline constexpr size_t kAttentionBytes = 4096;
 
 // No packet is slept over: a sleeper says that it sleeps and then looks for packets, a writer
-// publishes and then looks for sleepers. One of the two sees the other.
+// publishes and then looks for sleepers. All of that is sequentially consistent, so that one of the
+// two sees the other.
 class Sleepers {
  public:
   explicit Sleepers(Attention& attention) : attention_(attention) {}
@@ -29,13 +30,11 @@ class Sleepers {
   void begin() {
     attention_.sleepers.fetch_add(1);
     attention_.sleeps.fetch_add(1);
-    std::atomic_thread_fence(std::memory_order_seq_cst);
   }
   void end() { attention_.sleepers.fetch_sub(1); }
   // The doorbell is silent again, and who sleeps on it must be woken anew.
   void on_doorbell_cleared() {
     if (attention_.sleepers.load() > 0) attention_.sleeps.fetch_add(1);
-    std::atomic_thread_fence(std::memory_order_seq_cst);
   }
 
  private:
@@ -49,7 +48,6 @@ class Doorbell {
 
   // After what the device is to see has been published.
   void ring_if_asleep() {
-    std::atomic_thread_fence(std::memory_order_seq_cst);
     const auto& attention = *reinterpret_cast<const Attention*>(page_.memory().data());
     if (attention.sleepers.load() == 0) return;
     const uint32_t sleep = attention.sleeps.load();

@@ -74,7 +74,7 @@ void RingWriter::commit() {
 bool RingWriter::publish() {
   if (published_ == position_) return false;
   published_ = position_;
-  positions_.written.store(position_, std::memory_order_release);
+  positions_.written.store(position_);  // before the writer looks whether the reader sleeps
   return true;
 }
 

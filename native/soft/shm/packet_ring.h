@@ -71,7 +71,7 @@ class RingReader {
   explicit RingReader(std::span<std::byte> memory);
 
   bool waiting() const {
-    return !broken_ && positions_->written.load(std::memory_order_acquire) != position_;
+    return !broken_ && positions_->written.load() != position_;
   }
   // The next record, whose bytes the writer can still change; they stay until `release`.
   std::optional<std::span<const std::byte>> next();
