@@ -70,9 +70,7 @@ class RingReader {
   RingReader() = default;
   explicit RingReader(std::span<std::byte> memory);
 
-  bool waiting() const {
-    return !broken_ && positions_->written.load() != position_;
-  }
+  bool waiting() const { return !broken_ && positions_->written.load() != position_; }
   // The next record, whose bytes the writer can still change; they stay until `release`.
   std::optional<std::span<const std::byte>> next();
   // Gives back the room of all records that `next` returned.
