@@ -127,10 +127,9 @@ void Engine::advance_una(TimeNs now, QueuePair& qp, uint32_t una_psn) {
   const auto packets = static_cast<uint32_t>(wire::psn_diff(una_psn, requester.una_psn));
   const uint32_t send_psn =
       wire::psn_diff(requester.send_psn, una_psn) < 0 ? una_psn : requester.send_psn;
-  const uint64_t before = flight_bytes(qp, qp.packets_in_flight());
   requester.una_psn = una_psn;
   requester.send_psn = send_psn;
-  leave_flight(qp, before - flight_bytes(qp, qp.packets_in_flight()));
+  count_flight(qp);
 
   requester.response_ends.remove_before(una_psn);
   if (requester.recovering && wire::psn_diff(una_psn, requester.recover_psn) >= 0) {
@@ -177,10 +176,9 @@ void Engine::on_loss(QueuePair& qp) {
 // Everything from the oldest packet not acknowledged will be sent again.
 void Engine::go_back(QueuePair& qp) {
   Requester& requester = qp.requester;
-  requester.cursor = qp.send_queue.head();
   requester.rtt_running = false;
   requester.since_ack_request = 0;
-  move_send_psn(qp, requester.una_psn);
+  take_back(qp);
   make_ready(qp);
 }
 

@@ -12,8 +12,6 @@ constexpr uint32_t kLowestQpn = 2;  // 0 and 1 are the management queue pairs
 constexpr uint32_t kHighestQpn = 0xFFFFFE;
 constexpr uint32_t kInitialWindow = 64;
 constexpr uint32_t kLargestWindow = 4096;
-// A packet costs the receiver's socket buffer about this much beyond its bytes.
-constexpr uint64_t kPacketOverheadBytes = 512;
 // Packets of one call of transmit, and of one queue pair's turn in it. Few, because whoever wants
 // the lane waits for all of them: 64 KiB at most.
 constexpr uint32_t kTransmitBudget = 16;
@@ -169,7 +167,7 @@ void Engine::reset(QueuePair& qp) {
 void Engine::enter_error(QueuePair& qp) {
   if (qp.state == IBV_QPS_ERR) return;
   qp.state = IBV_QPS_ERR;
-  move_send_psn(qp, qp.requester.una_psn);
+  take_back(qp);
   while (!qp.send_queue.empty()) complete_send(qp, IBV_WC_WR_FLUSH_ERR);
   qp.requester = {};
   qp.requester.cursor = qp.requester.started = qp.send_queue.tail();
@@ -345,7 +343,7 @@ void Engine::use_path(QueuePair& qp, const wire::Address& address) {
   if (qp.path != nullptr) go_back(qp);
   release_path(qp);
   qp.path = path;
-  qp.path->in_flight_bytes += flight_bytes(qp, qp.packets_in_flight());
+  count_flight(qp);
 }
 
 void Engine::set_window(const wire::Address& address, uint64_t bytes) {
@@ -356,35 +354,48 @@ void Engine::set_window(const wire::Address& address, uint64_t bytes) {
 
 void Engine::release_path(QueuePair& qp) {
   if (qp.path == nullptr) return;
-  move_send_psn(qp, qp.requester.una_psn);
+  take_back(qp);
   PeerPath* path = std::exchange(qp.path, nullptr);
   path->blocked.remove(qp);
   if (--path->users == 0) paths_.erase(wire::Address(path->address));
 }
 
-uint64_t Engine::flight_bytes(const QueuePair& qp, uint32_t packets) const {
-  return packets * (qp.mtu + kPacketOverheadBytes);
+// Where a PSN is in all that the queue pair sends; `number` is the request that has it, if any has.
+uint64_t Engine::byte_at(const QueuePair& qp, uint64_t number, uint32_t psn) {
+  if (number >= qp.requester.started) return qp.requester.next_byte;
+  const SendRequest& request = qp.send_queue.at(number);
+  const auto packets = static_cast<uint64_t>(wire::psn_diff(psn, request.first_psn));
+  return request.first_byte + std::min(packets * packet_bytes(qp.mtu), packet_bytes_of(request));
 }
 
 uint32_t Engine::window_limit(const QueuePair& qp) const {
   const uint64_t bytes = qp.path == nullptr ? options_.peer_window_bytes : qp.path->window_bytes;
-  const uint64_t packets = bytes / (qp.mtu + kPacketOverheadBytes);
+  const uint64_t packets = bytes / packet_bytes(qp.mtu);
   return static_cast<uint32_t>(std::clamp<uint64_t>(packets, kSmallestWindow, kLargestWindow));
 }
 
-// What is in flight changes here and in advance_una only, so that the path's sum stays true.
-void Engine::move_send_psn(QueuePair& qp, uint32_t send_psn) {
-  const uint64_t before = flight_bytes(qp, qp.packets_in_flight());
-  qp.requester.send_psn = send_psn;
-  const uint64_t after = flight_bytes(qp, qp.packets_in_flight());
-  if (after < before) return leave_flight(qp, before - after);
-  if (qp.path != nullptr) qp.path->in_flight_bytes += after - before;
+// As if nothing were in flight: everything not acknowledged is to be sent.
+void Engine::take_back(QueuePair& qp) {
+  qp.requester.cursor = qp.send_queue.head();
+  move_send_psn(qp, qp.requester.una_psn);
 }
 
-void Engine::leave_flight(QueuePair& qp, uint64_t bytes) {
+void Engine::move_send_psn(QueuePair& qp, uint32_t send_psn) {
+  qp.requester.send_psn = send_psn;
+  count_flight(qp);
+}
+
+// After what is in flight has changed: the path has the sum over its queue pairs.
+void Engine::count_flight(QueuePair& qp) {
+  Requester& requester = qp.requester;
   if (qp.path == nullptr) return;
+  const uint64_t sent = byte_at(qp, requester.cursor, requester.send_psn);
+  const uint64_t acknowledged = byte_at(qp, qp.send_queue.head(), requester.una_psn);
+  const uint64_t before =
+      std::exchange(requester.flight_bytes, sent - std::min(sent, acknowledged));
   PeerPath& path = *qp.path;
-  path.in_flight_bytes -= bytes;
+  path.in_flight_bytes += requester.flight_bytes - before;
+  if (requester.flight_bytes >= before) return;
   while (QueuePair* waiting = path.blocked.pop_front()) make_ready(*waiting);
 }
 

@@ -199,9 +199,10 @@ class Engine {
   void check_drained(QueuePair& qp);
   void use_path(QueuePair& qp, const wire::Address& address);
   void release_path(QueuePair& qp);
-  void leave_flight(QueuePair& qp, uint64_t bytes);
+  static uint64_t byte_at(const QueuePair& qp, uint64_t number, uint32_t psn);
+  void count_flight(QueuePair& qp);
+  void take_back(QueuePair& qp);
   void move_send_psn(QueuePair& qp, uint32_t send_psn);
-  uint64_t flight_bytes(const QueuePair& qp, uint32_t packets) const;
   uint32_t window_limit(const QueuePair& qp) const;
   void make_ready(QueuePair& qp) { ready_.push_back(qp); }
   void count_sent(uint32_t bytes) {

@@ -25,6 +25,19 @@ inline constexpr uint32_t kSmallestWindow = 8;
 
 inline constexpr uint32_t kMaxRdAtomic = 16;
 
+// What a packet with so much payload takes of the receiver's socket buffer, about.
+constexpr uint64_t packet_bytes(uint64_t payload_bytes) {
+  constexpr uint64_t kOverheadBytes = 512;
+  return payload_bytes + kOverheadBytes;
+}
+
+// The same of all packets of a request that was started.
+inline uint64_t packet_bytes_of(const SendRequest& request) {
+  const auto packets =
+      static_cast<uint64_t>(wire::psn_diff(request.last_psn, request.first_psn)) + 1;
+  return packets * packet_bytes(0) + (packets == 0 ? 0 : request.length);
+}
+
 struct PeerPath;
 
 struct Timer {
@@ -62,12 +75,14 @@ class ResponseEnds {
 // PSNs on the send side: una <= send <= sent. [una, send) is in flight; [send, sent) was sent and
 // is to be sent again.
 struct Requester {
-  uint32_t una_psn = 0;   // oldest not acknowledged
-  uint32_t send_psn = 0;  // next to be sent
-  uint32_t sent_psn = 0;  // one past the newest ever sent
-  uint32_t next_psn = 0;  // next to be assigned to a request
-  uint64_t cursor = 0;    // number of the request that holds send_psn
-  uint64_t started = 0;   // requests below have their PSNs
+  uint32_t una_psn = 0;       // oldest not acknowledged
+  uint32_t send_psn = 0;      // next to be sent
+  uint32_t sent_psn = 0;      // one past the newest ever sent
+  uint32_t next_psn = 0;      // next to be assigned to a request
+  uint64_t cursor = 0;        // number of the request that holds send_psn
+  uint64_t started = 0;       // requests below have their PSNs
+  uint64_t next_byte = 0;     // next to be assigned to a request
+  uint64_t flight_bytes = 0;  // of what is in flight, as the path counts it
 
   ResponseEnds response_ends;
   uint32_t unfinished_responses =

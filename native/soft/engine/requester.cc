@@ -257,6 +257,8 @@ void Engine::start_request(QueuePair& qp) {
   request.first_psn = requester.next_psn;
   request.last_psn = wire::psn_add(request.first_psn, packets - 1);
   requester.next_psn = wire::psn_add(request.first_psn, packets);
+  request.first_byte = requester.next_byte;
+  requester.next_byte += packet_bytes_of(request);
   if (request.wants_response()) ++requester.unfinished_responses;
 }
 
@@ -279,7 +281,7 @@ bool Engine::window_open(QueuePair& qp) {
   const uint32_t in_flight = qp.packets_in_flight();
   if (in_flight == 0) return true;
   if (in_flight >= qp.requester.window) return false;
-  if (qp.path->in_flight_bytes + flight_bytes(qp, 1) <= qp.path->window_bytes) return true;
+  if (qp.path->in_flight_bytes + packet_bytes(qp.mtu) <= qp.path->window_bytes) return true;
   qp.path->blocked.push_back(qp);
   return false;
 }
@@ -295,7 +297,8 @@ bool Engine::wants_ack_now(QueuePair& qp, const SendRequest& request) {
   if (last_packet && qp.path->in_flight_bytes * 2 > qp.path->window_bytes) return true;
   // Nothing more could be sent, and nothing that is on the way asks: it would be silence until the
   // probe or the timeout, which may be the last.
-  const bool path_full = qp.path->in_flight_bytes + flight_bytes(qp, 2) > qp.path->window_bytes;
+  const bool path_full =
+      qp.path->in_flight_bytes + 2 * packet_bytes(qp.mtu) > qp.path->window_bytes;
   if (path_full && requester.since_ack_request >= qp.packets_in_flight()) return true;
   const uint32_t interval = std::min(requester.window / 4, kAckRequestInterval);
   return requester.since_ack_request >= interval || qp.packets_in_flight() + 1 >= requester.window;

@@ -41,6 +41,7 @@ struct SendRequest {
   // Assigned when the first packet is sent.
   uint32_t first_psn;
   uint32_t last_psn;
+  uint64_t first_byte;  // of all that the queue pair sent, as they count in flight
   // By opcode, and by the type of the queue pair.
   std::variant<RemoteTarget, Binding, DatagramTarget> target;
 
