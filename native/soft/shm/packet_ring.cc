@@ -1,7 +1,6 @@
 // Writes and reads the records of a ring.
 #include "soft/shm/packet_ring.h"
 
-#include <bit>
 #include <cstring>
 #include <new>
 
@@ -10,8 +9,6 @@ namespace {
 
 constexpr size_t kAlignment = alignof(uint64_t);
 static_assert(sizeof(RecordHeader) == kAlignment);
-constexpr size_t kSmallestRing = 4096;
-constexpr size_t kLargestRing = 64 << 20;
 
 constexpr size_t record_bytes(size_t bytes) {
   return sizeof(RecordHeader) + (bytes + kAlignment - 1) / kAlignment * kAlignment;
@@ -24,50 +21,42 @@ void store_header(std::byte* at, uint32_t bytes) {
 
 }  // namespace
 
-bool is_ring_memory(size_t bytes) {
-  const size_t capacity = bytes - kPositionsBytes;
-  return bytes > kPositionsBytes && std::has_single_bit(capacity) && capacity >= kSmallestRing &&
-         capacity <= kLargestRing;
-}
-
 RingWriter::RingWriter(std::span<std::byte> memory)
     : positions_(*new (memory.data()) RingPositions{}), data_(memory.subspan(kPositionsBytes)) {}
 
-// How much can be written from `position` on.
-size_t RingWriter::room_to(uint64_t position) {
-  const uint64_t used = position - taken_;
+size_t RingWriter::room() const {
+  const uint64_t used = position_ - taken_;
   if (used <= data_.size()) return data_.size() - used;
   return 0;  // more was taken than written, says a broken reader
 }
 
 std::byte* RingWriter::reserve(size_t bytes) {
-  const size_t offset = position_ & (data_.size() - 1);
-  if (offset >= kWorthReturning && position_ == published_) return_to_beginning();
+  if (offset() >= kWorthReturning && position_ == published_) return_to_beginning();
   const size_t wanted = record_bytes(bytes);
-  const size_t begin = position_ & (data_.size() - 1);
+  const size_t begin = offset();
   const size_t skipped = begin + wanted <= data_.size() ? 0 : data_.size() - begin;
-  if (room_to(position_) < skipped + wanted) {
+  if (room() < skipped + wanted) {
     taken_ = positions_.taken.load(std::memory_order_acquire);
-    if (room_to(position_) < skipped + wanted) return nullptr;
+    if (room() < skipped + wanted) return nullptr;
   }
   if (skipped > 0) {
     store_header(&data_[begin], kSkipsToBeginning);
     position_ += skipped;
   }
   reserved_ = bytes;
-  return &data_[position_ & (data_.size() - 1)] + sizeof(RecordHeader);
+  return &data_[offset()] + sizeof(RecordHeader);
 }
 
+// Not by a skip, which would keep all behind it from being written to until the reader has seen it.
 void RingWriter::return_to_beginning() {
   taken_ = positions_.taken.load(std::memory_order_acquire);
   if (taken_ != position_) return;
-  const size_t begin = position_ & (data_.size() - 1);
-  store_header(&data_[begin], kSkipsToBeginning);
-  position_ += data_.size() - begin;
+  base_ = position_;
+  positions_.base.store(base_, std::memory_order_relaxed);  // before what is published next
 }
 
 void RingWriter::commit() {
-  store_header(&data_[position_ & (data_.size() - 1)], static_cast<uint32_t>(reserved_));
+  store_header(&data_[offset()], static_cast<uint32_t>(reserved_));
   position_ += record_bytes(reserved_);
 }
 
@@ -91,11 +80,12 @@ std::optional<std::span<const std::byte>> RingReader::give_up() {
 std::optional<std::span<const std::byte>> RingReader::next() {
   while (waiting()) {
     const uint64_t written = positions_->written.load(std::memory_order_acquire);
+    if (position_ == released_) base_ = positions_->base.load(std::memory_order_relaxed);
     const uint64_t there = written - position_;
-    if (there > data_.size() || there < sizeof(RecordHeader) || there % kAlignment != 0) {
+    const size_t begin = (position_ - base_) & (data_.size() - 1);
+    if (there > data_.size() || there < sizeof(RecordHeader) || (there | begin) % kAlignment != 0) {
       return give_up();
     }
-    const size_t begin = position_ & (data_.size() - 1);
     RecordHeader header;
     std::memcpy(&header, &data_[begin], sizeof header);
     const size_t to_end = data_.size() - begin;
@@ -108,7 +98,7 @@ std::optional<std::span<const std::byte>> RingReader::next() {
     if (whole > there || whole > to_end) return give_up();
     position_ += whole;
     // The writer's core has it; it comes while this packet is handled.
-    __builtin_prefetch(&data_[position_ & (data_.size() - 1)]);
+    __builtin_prefetch(&data_[(position_ - base_) & (data_.size() - 1)]);
     return data_.subspan(begin + sizeof header, header.bytes);
   }
   return std::nullopt;

@@ -9,9 +9,11 @@
 
 namespace verbena::shm {
 
-// What both sides see first. Positions count bytes since the beginning; each has a cache line.
+// What both sides see first; each side writes to a cache line of its own. Positions count bytes
+// since the beginning.
 struct RingPositions {
   alignas(64) std::atomic<uint64_t> written{0};  // up to here there are whole records
+  std::atomic<uint64_t> base{0};                 // is at the beginning of the memory
   alignas(64) std::atomic<uint64_t> taken{0};    // up to here there is room again
 };
 static_assert(std::atomic<uint64_t>::is_always_lock_free);
@@ -32,8 +34,6 @@ inline constexpr size_t kPositionsBytes = 4096;  // whole pages before whole pag
 constexpr size_t ring_memory_bytes(size_t capacity) {
   return kPositionsBytes + capacity;
 }
-// False for memory that no ring has.
-bool is_ring_memory(size_t bytes);
 
 // Neither is thread-safe; the other side may be any thread of any process.
 class RingWriter {
@@ -49,16 +49,18 @@ class RingWriter {
   bool publish();
 
  private:
-  size_t room_to(uint64_t position);
+  size_t offset() const { return (position_ - base_) & (data_.size() - 1); }
+  size_t room() const;
   void return_to_beginning();
 
-  // Where a ring that was emptied begins anew, so that little traffic stays in the cache, and
-  // touches little of the memory.
+  // A ring that was emptied begins anew from here on, so that little traffic stays in the cache,
+  // and touches little of the memory.
   static constexpr size_t kWorthReturning = 64 << 10;
 
   RingPositions& positions_;
   std::span<std::byte> data_;
   uint64_t position_ = 0;  // of the next record
+  uint64_t base_ = 0;
   uint64_t published_ = 0;
   uint64_t taken_ = 0;  // as last seen
   size_t reserved_ = 0;
@@ -84,6 +86,7 @@ class RingReader {
   RingPositions* positions_ = nullptr;
   std::span<std::byte> data_;
   uint64_t position_ = 0;
+  uint64_t base_ = 0;  // does not change while there are records
   uint64_t released_ = 0;
   bool broken_ = true;
 };
