@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -11,8 +12,10 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <thread>
 
 #include "support/device_counters.h"
+#include "support/unreliable_endpoints.h"
 #include "support/verbs_objects.h"
 
 namespace verbena::test {
@@ -105,6 +108,118 @@ TEST_F(Local, LargeTransfersAndManyAtOnceArriveWhole) {
   EXPECT_EQ(std::memcmp(pair.a.buffer(), pair.b.buffer(), kBytes), 0);
   EXPECT_EQ(device_counter(pair.context.get(), "retransmits"), 0U) << "the ring had room for all";
   EXPECT_EQ(device_counter(pair.context.get(), "send_failures"), 0U);
+}
+
+TEST_F(Local, AForkedChildLeavesTheRingsAlone) {
+  const Pair pair;
+  ASSERT_GT(local_packets(pair, 1), 0U);
+  // Nobody takes it yet, so that it is sent again and again.
+  ASSERT_EQ(pair.a.post_send(7, 0, 100), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(100);
+    ibv_wc completion{};
+    while (std::chrono::steady_clock::now() < end) ibv_poll_cq(pair.a.cq(), 1, &completion);
+    _exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_EQ(pair.b.post_receive(7, 0, 100), 0);
+  pair.b.expect(7);
+  pair.a.expect(7);
+  EXPECT_GE(local_packets(pair, 100), 200U);
+}
+
+// What two processes have to know of each other's unreliable endpoint.
+struct Peer {
+  ibv_gid gid;
+  uint32_t qpn;
+  uint32_t rkey;
+  uint64_t address;
+};
+
+// An endpoint of this process, connected to one of the process at the other end of the socket.
+struct Side {
+  explicit Side(int socket) {
+    options.buffer_bytes = 1 << 20;
+    endpoint.emplace(context.get(), options);
+    const Peer own{gid_of(context.get()), endpoint->qp()->qp_num, endpoint->mr()->rkey,
+                   endpoint->address()};
+    EXPECT_EQ(write(socket, &own, sizeof own), static_cast<ssize_t>(sizeof own));
+    EXPECT_EQ(read(socket, &peer, sizeof peer), static_cast<ssize_t>(sizeof peer));
+    bring_up_unreliable(*endpoint, peer.qpn, {}, peer.gid);
+  }
+
+  EndpointOptions options = of_type(IBV_QPT_UC);
+  ContextPtr context = open_soft_device();
+  std::optional<Endpoint> endpoint;
+  Peer peer{};
+};
+
+// Writes a burst for each byte that comes, of so many KiB.
+void write_bursts(int socket) {
+  Side side(socket);
+  char byte = 0;
+  while (read(socket, &byte, 1) == 1) {
+    ibv_sge sge = side.endpoint->sge(0, static_cast<uint8_t>(byte) * 1024U);
+    ibv_send_wr request{};
+    request.sg_list = &sge;
+    request.num_sge = 1;
+    request.opcode = IBV_WR_RDMA_WRITE;
+    request.send_flags = IBV_SEND_SIGNALED;
+    request.wr.rdma.remote_addr = side.peer.address;
+    request.wr.rdma.rkey = side.peer.rkey;
+    if (side.endpoint->post(request) != 0) _exit(2);
+    side.endpoint->expect(0);
+    if (write(socket, &byte, 1) != 1) _exit(3);
+  }
+}
+
+// A program may look once, silence the bell with that, handle a part of what came, and look no
+// more.
+TEST_F(Local, WhatAProgramLeavesInTheRingIsNotSleptOver) {
+  int sockets[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    close(sockets[0]);
+    write_bursts(sockets[1]);
+    _exit(testing::Test::HasFailure() ? 1 : 0);
+  }
+  close(sockets[1]);
+  {
+    const Side side(sockets[0]);
+    const auto received = [&] { return device_counter(side.context.get(), "rx_local_packets"); };
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    ibv_wc completion{};
+    const auto ask_for = [&](uint8_t packets) {
+      EXPECT_EQ(write(sockets[0], &packets, 1), 1);
+      ibv_poll_cq(side.endpoint->cq(), 1, &completion);
+    };
+    const auto wait = [&](auto&& done) {
+      while (!done() && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+      return done();
+    };
+    char byte = 0;
+    while (received() == 0) {
+      ask_for(1);
+      ASSERT_EQ(read(sockets[0], &byte, 1), 1);
+    }
+    for (int round = 0; round < 200; ++round) {
+      // So that the device sleeps.
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      const uint64_t before = received();
+      ask_for(200);
+      while (received() == before) ibv_poll_cq(side.endpoint->cq(), 1, &completion);
+      ASSERT_TRUE(wait([&] { return received() >= before + 200; }))
+          << "in round " << round << " " << received() - before << " packets came";
+      ASSERT_EQ(read(sockets[0], &byte, 1), 1);
+    }
+  }
+  close(sockets[0]);
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
 }
 
 TEST_F(Local, AClosedPortLosesThem) {

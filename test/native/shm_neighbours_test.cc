@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -284,7 +285,8 @@ class Stranger : public testing::Test {
 
   Device device{0};
   util::UniqueFd socket = call(device.address);
-  SharedMemory ring = make_shared_memory(ring_memory_bytes(1 << 20), Others::kMayWrite);
+  SharedMemory ring =
+      make_shared_memory(ring_memory_bytes(Neighbours::kRingBytes), Others::kMayWrite);
   Hello hello;
 };
 
@@ -320,7 +322,7 @@ TEST_F(Stranger, WhoseMemoryIsNoRingIsSentAway) {
 // Whoever could shrink it could end this process: a page that is gone is a bus error.
 TEST_F(Stranger, WhoseMemoryCouldShrinkIsSentAway) {
   const util::UniqueFd loose(memfd_create("test", MFD_CLOEXEC));
-  ASSERT_EQ(ftruncate(loose.get(), ring_memory_bytes(1 << 20)), 0);
+  ASSERT_EQ(ftruncate(loose.get(), ring_memory_bytes(Neighbours::kRingBytes)), 0);
   const int fd = loose.get();
   EXPECT_EQ(answer_to(bytes_of(hello), {&fd, 1}), Received::kEnd);
 }
@@ -350,6 +352,29 @@ TEST_F(Stranger, WhoSaysMoreThanHelloIsSentAway) {
   EXPECT_EQ(answer_to(bytes_of(hello), {&fd, 1}), Received::kEnd);
 }
 
+// Zeroes are a ring full of packets without a byte.
+TEST_F(Stranger, WhoWritesWithoutEndHasATurnLikeOthers) {
+  const int fd = ring.fd.get();
+  ASSERT_EQ(answer_to(bytes_of(hello), {&fd, 1}), Received::kMessage);
+  auto& positions = *reinterpret_cast<RingPositions*>(ring.mapping.memory().data());
+  positions.written.store(Neighbours::kRingBytes);
+  EXPECT_LE(device.take().size(), 1000U);
+  EXPECT_TRUE(device.neighbours->waiting());
+}
+
+TEST_F(Stranger, WhoCallsADeviceWithoutDescriptorsDoesNotKeepItAwake) {
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{0, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  device.neighbours->serve();
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_FALSE(is_readable(device.neighbours->fd()));
+  Welcome welcome;
+  std::array<util::UniqueFd, 2> given;
+  EXPECT_EQ(receive_greeting(socket, bytes_of(welcome), given), Received::kEnd);
+}
+
 // A neighbour that has no right to write there.
 TEST_F(Stranger, CannotWriteToTheAttention) {
   const int fd = ring.fd.get();
@@ -360,6 +385,20 @@ TEST_F(Stranger, CannotWriteToTheAttention) {
   ASSERT_EQ(receive_greeting(socket, bytes_of(welcome), given), Received::kMessage);
   EXPECT_FALSE(Mapping::of(given[0], kAttentionBytes, true));
   EXPECT_TRUE(Mapping::of(given[0], kAttentionBytes, false));
+}
+
+// The system ends a process that makes a file longer than it may.
+TEST(SharedMemory, IsNotHadBeyondTheLimitOfFiles) {
+  const pid_t child = fork();
+  if (child == 0) {
+    const rlimit limit{1 << 20, 1 << 20};
+    if (setrlimit(RLIMIT_FSIZE, &limit) != 0) _exit(2);
+    if (make_shared_memory(4 << 20, Others::kMayWrite)) _exit(3);
+    _exit(make_shared_memory(1 << 20, Others::kMayWrite) ? 0 : 4);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  EXPECT_EQ(status, 0);
 }
 
 TEST(OtherUser, IsNotCalledAndNotAnswered) {

@@ -126,6 +126,7 @@ bool Lane::is_held() {
 }
 
 void Lane::poll(const engine::CompletionQueue& queue) {
+  if (fork_guard_.in_child()) return;
   const engine::TimeNs now = io::monotonic_now();
   if (another_queue_drives(queue, now)) return;
   wait_politely(drive_unless_driven(now, queue), now);
@@ -175,18 +176,28 @@ bool Lane::another_queue_drives(const engine::CompletionQueue& queue, engine::Ti
   return false;
 }
 
+// Ends with the scope, even that of a thread that is cancelled in its sleep.
+struct Lane::Sleep {
+  explicit Sleep(Lane& sleeper) : lane(sleeper), begun(sleeper.begin_sleep()) {}
+  Sleep(const Sleep&) = delete;
+  Sleep& operator=(const Sleep&) = delete;
+  ~Sleep() { lane.end_sleep(); }
+
+  Lane& lane;
+  const bool begun;
+};
+
 int Lane::wait(int fd) {
   pollfd sources[] = {{fd, POLLIN, 0}, {wake_fd(), POLLIN, 0}};
   // In a forked child the socket is the parent's.
   if (fork_guard_.in_child()) return ::poll(sources, 1, -1) < 0 ? errno : 0;
-  const bool sleeps = begin_sleep();
-  const int error = sleeps && ::poll(sources, 2, -1) < 0 ? errno : 0;
-  end_sleep();
-  if (error != 0) return error;
-  if (!sleeps || sources[1].revents != 0) {
-    const std::lock_guard lock(mutex_);
-    drive_for_program(io::monotonic_now());
+  {
+    const Sleep sleep(*this);
+    if (sleep.begun && ::poll(sources, 2, -1) < 0) return errno;
+    if (sleep.begun && sources[1].revents == 0) return 0;
   }
+  const std::lock_guard lock(mutex_);
+  drive_for_program(io::monotonic_now());
   return 0;
 }
 
@@ -214,7 +225,9 @@ bool Lane::drive_unless_driven(engine::TimeNs now, const engine::CompletionQueue
 
 bool Lane::drive_for_program(engine::TimeNs now, const engine::CompletionQueue* polled) {
   const bool busy = drive_locked(now, polled);
-  thread_.timer_set(next_turn());
+  // What this turn left in the rings rings no more, and the program may not come again soon.
+  const bool left = neighbours_ != nullptr && neighbours_->waiting();
+  thread_.timer_set(left ? 0 : next_turn());
   return busy;
 }
 
@@ -397,11 +410,11 @@ void Lane::leave_unused_groups() {
 }
 
 void Lane::abandon_socket() {
+  if (neighbours_ != nullptr) neighbours_->abandon();
   const int nothing = ::open("/dev/null", O_RDWR | O_CLOEXEC);
   if (nothing < 0) return;
   dup3(nothing, socket_->fd(), O_CLOEXEC);
   inbox_.abandon(nothing);
-  if (neighbours_ != nullptr) neighbours_->abandon();
   close(nothing);
 }
 

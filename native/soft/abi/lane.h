@@ -103,6 +103,7 @@ class Lane : private io::Progress {
  private:
   friend class LaneReference;
   friend struct LaneRegistry;
+  struct Sleep;
 
   // Throws OpenFailure.
   explicit Lane(const Settings& settings);

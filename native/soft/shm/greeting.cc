@@ -39,14 +39,6 @@ util::UniqueFd make_socket() {
   return util::UniqueFd(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 }
 
-// Who may write to memory that this process maps might as well debug it.
-bool is_own_user(const util::UniqueFd& socket) {
-  ucred peer{};
-  socklen_t length = sizeof peer;
-  if (getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) return false;
-  return peer.uid == geteuid();
-}
-
 struct Envelope {
   explicit Envelope(std::span<std::byte> message) : data{message.data(), message.size()} {
     header.msg_iov = &data;
@@ -125,10 +117,17 @@ util::UniqueFd call(const wire::Address& address) {
 }
 
 util::UniqueFd answer(const util::UniqueFd& listener) {
-  for (;;) {
-    util::UniqueFd socket(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!socket || is_own_user(socket)) return socket;
-  }
+  return util::UniqueFd(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+}
+
+// Who may write to memory that this process maps might as well debug it. In a namespace of users
+// that has no name for them, all others are the same one.
+bool is_own_user(const util::UniqueFd& socket) {
+  constexpr uid_t kNobodyKnown = 65534;
+  ucred peer{};
+  socklen_t length = sizeof peer;
+  if (getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) return false;
+  return peer.uid == geteuid() && peer.uid != kNobodyKnown;
 }
 
 }  // namespace verbena::shm

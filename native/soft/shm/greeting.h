@@ -47,7 +47,9 @@ std::span<std::byte> bytes_of(Message& message) {
 // Empty, with errno set, when it cannot be had: nobody listens, or another user does.
 util::UniqueFd listen_as(const wire::Address& address);
 util::UniqueFd call(const wire::Address& address);
-// The next that calls, if it belongs to this process's user.
+// The next that calls; empty, with errno set, when none does or none can be answered.
 util::UniqueFd answer(const util::UniqueFd& listener);
+// Whether the other end belongs to this process's user.
+bool is_own_user(const util::UniqueFd& socket);
 
 }  // namespace verbena::shm

@@ -4,9 +4,13 @@
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
+#include <cstdio>
+#include <memory>
 #include <new>
 #include <optional>
 
@@ -17,6 +21,20 @@ namespace {
 
 bool never_blocks(const util::UniqueFd& fd) {
   return (fcntl(fd.get(), F_GETFL) & O_NONBLOCK) != 0;
+}
+
+// A machine that promises no memory that it does not have ends whoever touches the first page too
+// much of a shared file, which are not counted before.
+bool pages_may_be_missing() {
+  const std::unique_ptr<FILE, int (*)(FILE*)> file(fopen("/proc/sys/vm/overcommit_memory", "re"),
+                                                   fclose);
+  return file != nullptr && fgetc(file.get()) == '2';
+}
+
+size_t most_neighbours() {
+  rlimit descriptors{};
+  if (getrlimit(RLIMIT_NOFILE, &descriptors) != 0) return 0;
+  return std::min<size_t>(Neighbours::kMostNeighbours, descriptors.rlim_cur / 16);
 }
 
 }  // namespace
@@ -37,6 +55,7 @@ struct Neighbours::Destination : Watched {
 };
 
 std::unique_ptr<Neighbours> Neighbours::open(const wire::Address& own) {
+  if (pages_may_be_missing()) return nullptr;
   util::UniqueFd epoll(epoll_create1(EPOLL_CLOEXEC));
   util::UniqueFd listener = listen_as(own);
   util::UniqueFd doorbell(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -51,6 +70,7 @@ std::unique_ptr<Neighbours> Neighbours::open(const wire::Address& own) {
 Neighbours::Neighbours(const wire::Address& own, util::UniqueFd epoll, util::UniqueFd listener,
                        util::UniqueFd doorbell, SharedMemory attention)
     : own_(own),
+      most_neighbours_(most_neighbours()),
       epoll_(std::move(epoll)),
       listener_{Role::kListener, std::move(listener)},
       doorbell_{Role::kDoorbell, std::move(doorbell)},
@@ -73,7 +93,7 @@ void Neighbours::hang_up(Watched& watched) {
 }
 
 void Neighbours::meet(const wire::Address& address) {
-  if (destinations_.contains(address) || destinations_.size() == kMostNeighbours) return;
+  if (destinations_.contains(address) || destinations_.size() >= most_neighbours_) return;
   util::UniqueFd socket = call(address);
   if (!socket) return;
   SharedMemory ring = make_shared_memory(ring_memory_bytes(kRingBytes), Others::kMayWrite);
@@ -82,6 +102,7 @@ void Neighbours::meet(const wire::Address& address) {
   hello.gid = own_.gid;
   const int descriptors[] = {ring.fd.get()};
   if (!send_greeting(socket, bytes_of(hello), descriptors)) return;
+  written_.reserve(destinations_.size() + 1);
   auto made = std::make_unique<Destination>(address, std::move(socket), std::move(ring.mapping));
   if (watch(*made)) destinations_.emplace(address, std::move(made));
 }
@@ -141,9 +162,18 @@ void Neighbours::on_event(Watched& watched) {
   }
 }
 
+// Some of them: the others still make the descriptor readable.
 void Neighbours::answer_calls() {
-  while (util::UniqueFd socket = answer(listener_.fd)) {
-    if (sources_.size() == kMostNeighbours) continue;
+  constexpr int kMostCalls = 16;
+  for (int i = 0; i < kMostCalls; ++i) {
+    util::UniqueFd socket = answer(listener_.fd);
+    if (!socket) {
+      // Whoever calls a device that has no descriptor left is to take the network; otherwise the
+      // call would wake this one for ever.
+      if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) hang_up(listener_);
+      return;
+    }
+    if (sources_.size() >= most_neighbours_ || !is_own_user(socket)) continue;
     auto source = std::make_unique<Source>();
     source->role = Role::kSource;
     source->fd = std::move(socket);
@@ -158,10 +188,8 @@ void Neighbours::on_hello(Source& source) {
   std::array<util::UniqueFd, 1> ring;
   const Received received = receive_greeting(source.fd, bytes_of(hello), ring);
   if (received == Received::kNothing) return;
-  const size_t bytes = memory_bytes(ring[0]);
-  const bool fits = received == Received::kMessage && hello.greeting == kGreeting &&
-                    !source.memory && is_ring_memory(bytes);
-  if (fits) source.memory = Mapping::of(ring[0], bytes, true);
+  const bool fits = received == Received::kMessage && hello.greeting == kGreeting && !source.memory;
+  if (fits) source.memory = Mapping::of(ring[0], ring_memory_bytes(kRingBytes), true);
   Welcome welcome;
   const int descriptors[] = {attention_.fd.get(), doorbell_.fd.get()};
   if (!fits || !source.memory || !send_greeting(source.fd, bytes_of(welcome), descriptors)) {
@@ -180,18 +208,17 @@ void Neighbours::on_welcome(Destination& destination) {
                     !destination.doorbell && never_blocks(descriptors[1]);
   Mapping attention;
   if (fits) attention = Mapping::of(descriptors[0], kAttentionBytes, false);
-  if (!attention) return forget(wire::Address(destination.address));
+  if (!attention) return forget(destination);
   changed_.push_back(destination.address);
   destination.doorbell.emplace(std::move(attention), std::move(descriptors[1]));
 }
 
-void Neighbours::forget(const wire::Address& address) {
-  const auto found = destinations_.find(address);
-  changed_.push_back(address);
-  if (latest_ == found->second.get()) latest_ = nullptr;
-  std::erase(written_, found->second.get());
-  hang_up(*found->second);
-  destinations_.erase(found);
+void Neighbours::forget(Destination& destination) {
+  changed_.push_back(destination.address);
+  if (latest_ == &destination) latest_ = nullptr;
+  std::erase(written_, &destination);
+  hang_up(destination);
+  destinations_.erase(changed_.back());
 }
 
 // What they wrote before is still taken.
@@ -201,6 +228,8 @@ void Neighbours::forget_the_gone() {
 }
 
 void Neighbours::abandon() {
+  latest_ = nullptr;
+  written_.clear();
   for (const auto& source : sources_) source->fd.reset();
   for (const auto& [address, destination] : destinations_) destination->fd.reset();
   listener_.fd.reset();

@@ -26,7 +26,8 @@ class Neighbours {
   // Four times what may be in flight: requests, answers, and what is repeated of either.
   static constexpr size_t kRingBytes = 4 << 20;
   static constexpr uint64_t kWindowBytes = kRingBytes / 4;
-  // Each costs descriptors and memory; beyond these, packets take the network.
+  // Each costs three descriptors and memory; beyond these, and beyond a sixteenth of the
+  // descriptors that the process may have, packets take the network.
   static constexpr size_t kMostNeighbours = 256;
 
   // nullptr where the system does not allow it.
@@ -42,20 +43,21 @@ class Neighbours {
   // What was committed to `ring_to(address)` can be read; the neighbour is woken if it sleeps.
   void publish();
 
-  // Hands what neighbours have written to `take(source, bytes)`, some of each one's. Before the
-  // first packet of a neighbour, `settle()` has to take what it sent by the network. True when
-  // there was any.
+  // Hands what neighbours have written to `take(source, bytes)`, some of each one's, and not all
+  // neighbours' where much waits: the next call goes on with the next. Before the first packet of
+  // a neighbour, `settle()` has to take what it sent by the network. True when there was any.
   template <class Take, class Settle>
   bool receive(Take&& take, Settle&& settle) {
-    bool any = false;
-    for (const auto& source : sources_) {
-      if (!source->reader.waiting()) continue;
-      any = true;
-      if (std::exchange(source->is_new, false)) settle();
-      take_turn(*source, take);
+    size_t work = 0;
+    for (size_t looked = 0; looked < sources_.size() && work < kRoundBytes; ++looked) {
+      next_source_ = next_source_ + 1 < sources_.size() ? next_source_ + 1 : 0;
+      Source& source = *sources_[next_source_];
+      if (!source.reader.waiting()) continue;
+      if (std::exchange(source.is_new, false)) settle();
+      work += take_turn(source, take);
     }
-    if (any) forget_the_gone();
-    return any;
+    if (work > 0) forget_the_gone();
+    return work > 0;
   }
   bool waiting() const;
   // Whether any neighbour has called.
@@ -92,17 +94,23 @@ class Neighbours {
   struct Destination;
 
   static constexpr size_t kTurnBytes = 64 << 10;
+  static constexpr size_t kRoundBytes = 4 * kTurnBytes;
+  // What handling a packet costs besides its bytes, as so many more of them.
+  static constexpr size_t kPacketCost = 128;
 
+  // Returns what it cost, in bytes; never 0.
   template <class Take>
-  void take_turn(Source& source, Take&& take) {
-    for (size_t bytes = 0; bytes < kTurnBytes;) {
+  size_t take_turn(Source& source, Take&& take) {
+    size_t work = 1;
+    while (work < kTurnBytes) {
       const auto packet = source.reader.next();
       if (!packet) break;
-      bytes += packet->size();
+      work += kPacketCost + packet->size();
       take(source.address, *packet);
     }
     source.reader.release();
     if (source.reader.broken()) hang_up(source);
+    return work;
   }
 
   Neighbours(const wire::Address& own, util::UniqueFd epoll, util::UniqueFd listener,
@@ -113,19 +121,21 @@ class Neighbours {
   void answer_calls();
   void on_hello(Source& source);
   void on_welcome(Destination& destination);
-  void forget(const wire::Address& destination);
+  void forget(Destination& destination);
   void forget_the_gone();
 
   const wire::Address own_;
+  const size_t most_neighbours_;
   util::UniqueFd epoll_;
   Watched listener_;
   Watched doorbell_;
   SharedMemory attention_;
   Sleepers sleepers_;
   std::vector<std::unique_ptr<Source>> sources_;
+  size_t next_source_ = 0;
   std::unordered_map<wire::Address, std::unique_ptr<Destination>> destinations_;
-  Destination* latest_ = nullptr;  // the last that was asked for
-  std::vector<Destination*> written_;
+  Destination* latest_ = nullptr;      // the last that was asked for
+  std::vector<Destination*> written_;  // has room for all of them
   std::vector<wire::Address> changed_;
 };
 

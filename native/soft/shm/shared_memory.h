@@ -46,7 +46,4 @@ enum class Others { kMayWrite, kMayRead };
 // Zeroed; empty, with errno set, when there is none to be had.
 SharedMemory make_shared_memory(size_t bytes, Others others);
 
-// How many bytes the descriptor's memory has; 0 when that is not known.
-size_t memory_bytes(const util::UniqueFd& fd);
-
 }  // namespace verbena::shm

@@ -31,7 +31,8 @@ inline void bring_up_datagrams(const Endpoint& endpoint, uint32_t psn = 5) {
 }
 
 inline void bring_up_unreliable(const Endpoint& endpoint, uint32_t peer_qpn,
-                                const ConnectOptions& options = {}) {
+                                const ConnectOptions& options = {},
+                                const std::optional<ibv_gid>& peer = std::nullopt) {
   ASSERT_EQ(endpoint.to_init(options), 0);
   ibv_qp_attr attributes{};
   attributes.qp_state = IBV_QPS_RTR;
@@ -40,7 +41,7 @@ inline void bring_up_unreliable(const Endpoint& endpoint, uint32_t peer_qpn,
   attributes.rq_psn = options.psn;
   attributes.ah_attr.is_global = 1;
   attributes.ah_attr.port_num = 1;
-  attributes.ah_attr.grh.dgid = gid_of(endpoint.context());
+  attributes.ah_attr.grh.dgid = peer.value_or(gid_of(endpoint.context()));
   ASSERT_EQ(endpoint.modify(attributes, IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU |
                                             IBV_QP_DEST_QPN | IBV_QP_RQ_PSN),
             0);
