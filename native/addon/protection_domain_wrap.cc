@@ -33,7 +33,9 @@ Napi::Value ProtectionDomainWrap::register_memory(const Napi::CallbackInfo& info
   const size_t offset = to_integer(info[1], "offset", 0, slab->bytes() - 1);
   const size_t length = to_integer(info[2], "length", 1, slab->bytes() - offset);
   const uint32_t access = to_u32(info[3], "access", 0, kAllAccess);
-  auto mr = std::make_shared<verbs::MemoryRegion>(pd, slab, slab->data() + offset, length, access);
+  // A slab starts a page, so its offsets are as far into their pages as devices want of an iova.
+  auto mr = std::make_shared<verbs::MemoryRegion>(pd, slab, slab->data() + offset, offset, length,
+                                                  access);
   return MemoryRegionWrap::add(*environment_, std::move(mr), *this);
 }
 

@@ -9,14 +9,15 @@
 namespace verbena::verbs {
 
 MemoryRegion::MemoryRegion(std::shared_ptr<ProtectionDomain> pd, std::shared_ptr<void> memory,
-                           void* address, size_t length, unsigned access)
+                           void* address, uint64_t iova, size_t length, unsigned access)
     : pd_(std::move(pd)),
       functions_(pd_->functions()),
       memory_(std::move(memory)),
       address_(static_cast<uint8_t*>(address)),
+      iova_(iova),
       length_(length) {
   errno = 0;
-  mr_ = functions_.reg_mr_iova2(pd_->get(), address, length, /*iova=*/0, access);
+  mr_ = functions_.reg_mr_iova2(pd_->get(), address, length, iova, access);
   if (mr_ == nullptr) throw verbs_error("ibv_reg_mr_iova2", errno);
   lkey_ = mr_->lkey;
   rkey_ = mr_->rkey;

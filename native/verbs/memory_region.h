@@ -13,11 +13,11 @@ namespace verbena::verbs {
 class MemoryRegion {
  public:
   /**
-   * Registers with iova 0: an address on the wire, and in a work request that is not inline, is an
-   * offset. `memory` is released after the region is deregistered.
+   * `iova` is the first address on the wire, and in a work request that is not inline: as far into
+   * a page as `address` is. `memory` is released after the region is deregistered.
    */
   MemoryRegion(std::shared_ptr<ProtectionDomain> pd, std::shared_ptr<void> memory, void* address,
-               size_t length, unsigned access);
+               uint64_t iova, size_t length, unsigned access);
   MemoryRegion(const MemoryRegion&) = delete;
   MemoryRegion& operator=(const MemoryRegion&) = delete;
   ~MemoryRegion();
@@ -26,6 +26,7 @@ class MemoryRegion {
   uint32_t rkey() const { return rkey_; }
   size_t length() const { return length_; }
   uint8_t* address() const { return address_; }
+  uint64_t iova() const { return iova_; }
 
   bool contains(uint64_t offset, uint64_t bytes) const {
     return offset <= length_ && bytes <= length_ - offset;
@@ -39,6 +40,7 @@ class MemoryRegion {
   const Functions& functions_;
   std::shared_ptr<void> memory_;
   uint8_t* address_;
+  uint64_t iova_;
   size_t length_;
   ibv_mr* mr_;
   uint32_t lkey_ = 0;

@@ -168,7 +168,7 @@ int PostRing::set_memory(ibv_sge& sge, const uint32_t* words, bool is_inline) co
   if (mr == nullptr || !mr->contains(offset, words[post::kLength])) return EFAULT;
   // The device reads a region registered with iova 0 by offset; inline data is copied by the
   // library while it posts, and that needs the address in this process.
-  sge.addr = is_inline ? reinterpret_cast<uint64_t>(mr->address() + offset) : offset;
+  sge.addr = is_inline ? reinterpret_cast<uint64_t>(mr->address() + offset) : mr->iova() + offset;
   sge.length = words[post::kLength];
   sge.lkey = mr->lkey();
   return 0;

@@ -243,8 +243,7 @@ export interface NativeDevice {
 export interface NativeProtectionDomain {
   /**
    * Registers `length` bytes at `offset` of `buffer`, which must come from `allocateSlab` of this
-   * thread. The region's address on the wire starts at 0 (`ibv_reg_mr_iova`), so remote addresses
-   * are offsets.
+   * thread. Addresses on the wire are offsets into the buffer (`ibv_reg_mr_iova2`).
    */
   registerMemory(
     buffer: ArrayBufferLike,

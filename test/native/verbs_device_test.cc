@@ -32,7 +32,7 @@ std::shared_ptr<Device> open_device() {
 
 std::shared_ptr<MemoryRegion> register_slab(const std::shared_ptr<ProtectionDomain>& pd) {
   auto slab = std::make_shared<Slab>(kBytes);
-  return std::make_shared<MemoryRegion>(pd, slab, slab->data(), kBytes, IBV_ACCESS_LOCAL_WRITE);
+  return std::make_shared<MemoryRegion>(pd, slab, slab->data(), 0, kBytes, IBV_ACCESS_LOCAL_WRITE);
 }
 
 template <class Body>
@@ -138,7 +138,7 @@ TEST(MemoryRegion, HoldsItsMemoryUntilItIsClosed) {
   const auto pd = std::make_shared<ProtectionDomain>(device);
   auto slab = std::make_shared<Slab>(kBytes);
   const std::weak_ptr<Slab> watched = slab;
-  MemoryRegion mr(pd, slab, slab->data(), kBytes, IBV_ACCESS_LOCAL_WRITE);
+  MemoryRegion mr(pd, slab, slab->data(), 0, kBytes, IBV_ACCESS_LOCAL_WRITE);
   slab.reset();
   EXPECT_FALSE(watched.expired());
   mr.close();
