@@ -61,10 +61,11 @@ bool give_back(Environment& environment, const Napi::Value& value) {
   if (!value.IsArrayBuffer()) return false;
   auto buffer = value.As<Napi::ArrayBuffer>();
   std::shared_ptr<verbs::Slab> slab = environment.slabs.find(buffer.Data());
-  if (slab == nullptr || slab->pooled) return false;
+  // Held by its buffer and here; a memory region over it is a third.
+  if (slab == nullptr || slab->pooled || slab.use_count() > 2) return false;
+  buffer.Detach();
   // The finalizer, which comes later, must not meet the slab's next user.
   static_cast<Hold*>(slab->hold)->slab.reset();
-  buffer.Detach();
   let_go(environment, std::move(slab));
   return true;
 }

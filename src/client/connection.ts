@@ -298,9 +298,10 @@ export class ClientConnection
 
   async teardown(error: VerbenaError): Promise<void> {
     this.#leave('closing', error);
+    const undone = this.#undo.run();
     this.#requester.shutdown(error);
     this.#oneSided.shutdown(error);
-    await this.#undo.run();
+    await undone;
   }
 
   // eslint-disable-next-line @typescript-eslint/require-await -- a server may have to ask a worker

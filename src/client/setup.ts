@@ -286,7 +286,11 @@ export class ClientSetup implements ControlListener, EndpointUser {
     const key = exportProofKey(this.#socket);
     const serverProof = makeProof(key, 'server', helloRaw, raw);
     this.#agreed = { hello, welcome, endpoint, serverProof };
-    this.#undo.add(() => endpoint.stop());
+    this.#undo.add(() => {
+      endpoint.stop();
+      // Begins at once: who hears that a transfer failed may touch its memory in the next moment.
+      void qp.close();
+    });
     endpoint.connect({
       remote: welcome.endpoint,
       localPsn: hello.endpoint.psn,

@@ -5,6 +5,7 @@ import { PostOpcode } from '../native/addon.js';
 import { LOCAL_ACCESS, type MemoryRegion } from '../rdma/queue-pair.js';
 import type { Endpoint } from './endpoint.js';
 import type { Operation, OperationListener, OperationOpcode } from './operations.js';
+import { memoryGoneError } from './rendezvous.js';
 
 const ATOMIC_BYTES = 8;
 const MAX_UINT64 = 2n ** 64n;
@@ -132,7 +133,8 @@ export class OneSided implements OperationListener {
     } catch (thrown) {
       const error = toVerbenaError(thrown, 'ERR_VERBENA_VERBS');
       reject?.(error);
-      this.#endpoint.fail(error);
+      // Where the program's own memory is gone, nothing else is wrong.
+      if (error.code !== 'ERR_VERBENA_INVALID_OPTION') this.#endpoint.fail(error);
     }
     this.#finishOne();
   }
@@ -148,14 +150,16 @@ export class OneSided implements OperationListener {
   }
 
   #takeBytes({ region, localOffset, length, bytes }: Operation): Uint8Array {
-    const { qp } = this.#endpoint;
-    if (region === undefined) return (bytes as Uint8Array).subarray(0, length);
-    const isOwn = !this.#endpoint.isScratch(region);
-    if (bytes === undefined && isOwn) return qp.surrender(region, length);
     const end = localOffset + length;
-    if (bytes === undefined) return region.slab.bytes.slice(localOffset, end);
-    bytes.set(region.slab.bytes.subarray(localOffset, end));
+    if (bytes === undefined) {
+      const own = region as MemoryRegion;
+      if (this.#endpoint.isScratch(own)) return own.slab.bytes.slice(localOffset, end);
+      return this.#endpoint.qp.surrender(own, length);
+    }
+    const isThere = bytes.length >= length;
+    if (region !== undefined && isThere) bytes.set(region.slab.bytes.subarray(localOffset, end));
     this.#giveBack(region);
+    if (!isThere) throw memoryGoneError('read');
     return bytes.subarray(0, length);
   }
 
@@ -294,6 +298,7 @@ export class OneSided implements OperationListener {
     operation.bytes = bytes;
     const { operations } = this.#endpoint;
     try {
+      if (bytes !== undefined && bytes.length < length) throw memoryGoneError('write or read');
       this.#giveMemory(operation, length);
     } catch (error) {
       const { reject } = operation;

@@ -222,7 +222,7 @@ export class OperationQueue {
     this.#post(operation, length, isLast);
     operation.posted += length;
     operation.isPosted = isLast;
-    if (length >= SMALLEST_CHUNK_BYTES && this.#bytesUnderWay === 0) {
+    if (length >= SMALLEST_CHUNK_BYTES && this.#bytesUnderWay < SMALLEST_CHUNK_BYTES) {
       this.#measuredBytes = 0;
       this.#measuredSinceMs = performance.now();
     }

@@ -56,6 +56,10 @@ export class Rendezvous implements OperationListener {
     this.#options = options;
   }
 
+  get hasOffers(): boolean {
+    return this.#offers.size > 0;
+  }
+
   canOffer(bytes: number): boolean {
     const { size } = this.#offers;
     return size === 0 || (size < MAX_OFFERS && this.#offeredBytes + bytes <= MAX_OFFERED_BYTES);
@@ -70,34 +74,34 @@ export class Rendezvous implements OperationListener {
     // Written before anybody is told of it.
     const region = qp.registerUnzeroed(payload.length, OFFER_ACCESS);
     region.slab.bytes.set(payload);
-    this.#open(id, flags, word, payload.length, region.rkey, () => qp.release(region));
+    const { rkey } = region;
+    const { length } = payload;
+    this.#open(id, flags, word, { rkey, length, offset: 0 }, () => qp.release(region));
   }
 
   /** The same without a copy, where the payload was allocated for that and will not change. */
   offerInPlace(id: number, flags: number, word: number, payload: Uint8Array): void {
     const { qp } = this.#options.endpoint;
     const range = qp.offerInPlace(payload);
-    if (range === undefined) this.offer(id, flags, word, payload);
-    else this.#open(id, flags, word, payload.length, range.rkey, () => qp.withdraw(range));
+    if (range === undefined) {
+      this.offer(id, flags, word, payload);
+      return;
+    }
+    const { rkey, offset } = range;
+    const { length } = payload;
+    this.#open(id, flags, word, { rkey, length, offset }, () => qp.withdraw(range));
   }
 
-  #open(
-    id: number,
-    flags: number,
-    word: number,
-    bytes: number,
-    rkey: number,
-    close: () => void,
-  ): void {
+  #open(id: number, flags: number, word: number, offer: Offer, close: () => void): void {
     const { endpoint, timeoutMs } = this.#options;
+    const bytes = offer.length;
     const deadline = performance.now() + timeoutMs;
     this.#offers.set(id, { id, bytes, deadline, close });
     this.#offeredBytes += bytes;
     this.#countTransfers(1);
     this.#timer.arm(deadline);
     endpoint.stats.offers++;
-    const body = encodeOffer({ rkey, length: bytes, offset: 0 });
-    endpoint.send(MessageType.rendezvous, flags, id, word, body);
+    endpoint.send(MessageType.rendezvous, flags, id, word, encodeOffer(offer));
   }
 
   /** Resolves when no offer is open. */
@@ -235,6 +239,14 @@ export class Rendezvous implements OperationListener {
     }
     return next;
   }
+}
+
+/** The error of what waited for its turn, and whose memory is gone since. */
+export function memoryGoneError(what: string): VerbenaError {
+  return new VerbenaError(
+    'ERR_VERBENA_INVALID_OPTION',
+    `the memory of a ${what} was released, or transferred to another thread, before its end`,
+  );
 }
 
 /** The error of a request whose offer was not read in time, or not at all. */

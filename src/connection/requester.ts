@@ -15,7 +15,7 @@ import {
   decodeOffer,
   type MessageHeader,
 } from './header.js';
-import { Rendezvous, rendezvousError } from './rendezvous.js';
+import { Rendezvous, memoryGoneError, rendezvousError } from './rendezvous.js';
 import { PhaseTrace, type RequestPhases } from './request-phases.js';
 import { RequestTable } from './request-table.js';
 
@@ -80,6 +80,8 @@ interface QueuedRequest {
   readonly id: number;
   readonly method: number;
   readonly payload: Uint8Array;
+  /** Bytes of it when it came. */
+  readonly length: number;
 }
 
 const utf8 = new TextDecoder();
@@ -137,7 +139,7 @@ export class Requester {
     this.#endpoint.stats.requests++;
     const method = options.method ?? 0;
     if (this.#queue.length > 0 || !this.#trySend(id, method, payload)) {
-      this.#queue.push({ id, method, payload });
+      this.#queue.push({ id, method, payload, length: payload.length });
     }
     this.#endpoint.schedule();
     return promise;
@@ -146,8 +148,9 @@ export class Requester {
   /** Sends what is queued, as far as window, credits and offers allow. */
   pump(): void {
     let done = 0;
-    for (const { id, method, payload } of this.#queue) {
-      if (!this.#trySend(id, method, payload)) break;
+    for (const { id, method, payload, length } of this.#queue) {
+      if (payload.length !== length) this.#fail(id, memoryGoneError('request'));
+      else if (!this.#trySend(id, method, payload)) break;
       done++;
     }
     if (done > 0) this.#queue.splice(0, done);
@@ -156,6 +159,7 @@ export class Requester {
   onResponse(header: MessageHeader, at: number): void {
     const { id, length } = header;
     if (!this.#checkAwaited(id)) return;
+    this.#closeOffer(id);
     this.#endpoint.stats.responses++;
     this.#table.markAnswered(id, false);
     if (header.flags !== 0) this.#traces.get(id)?.onAnswered(header.word);
@@ -177,8 +181,7 @@ export class Requester {
     const text = utf8.decode(bytes.subarray(at + textAt, at + length));
     const retryAfterMs = textAt === 0 ? undefined : view.getUint32(at, true);
     this.#table.markAnswered(id, false);
-    this.#forget(id);
-    this.#table.reject(id, errorOfStatus(status, text, retryAfterMs));
+    this.#fail(id, errorOfStatus(status, text, retryAfterMs));
     this.#afterAnswer();
   }
 
@@ -197,6 +200,7 @@ export class Requester {
         `a response of ${offer.length} bytes is offered, against the limit`,
       );
     } else {
+      this.#closeOffer(id);
       this.#table.markAnswered(id, true);
       if ((flags & TIMED) !== 0) this.#traces.get(id)?.onAnswered(header.word);
       this.#rendezvous.pull(id, offer);
@@ -276,13 +280,8 @@ export class Requester {
     try {
       this.#rendezvous.offerInPlace(id, flags, method, payload);
     } catch (error) {
-      this.#forget(id);
-      this.#table.reject(
-        id,
-        new VerbenaError('ERR_VERBENA_NO_MEMORY', 'no memory for a large payload', {
-          cause: error,
-        }),
-      );
+      const message = 'no memory for a large payload';
+      this.#fail(id, new VerbenaError('ERR_VERBENA_NO_MEMORY', message, { cause: error }));
       return true;
     }
     this.#table.markSent(id);
@@ -290,6 +289,16 @@ export class Requester {
     const trace = this.#traces.get(id);
     if (trace !== undefined) this.#endpoint.sender.watch(trace);
     return true;
+  }
+
+  #fail(id: number, error: VerbenaError): void {
+    this.#forget(id);
+    this.#table.reject(id, error);
+  }
+
+  /** Whoever answers has read what was asked: it must not see what the memory has next. */
+  #closeOffer(id: number): void {
+    if (this.#rendezvous.hasOffers) this.#rendezvous.release(id, false);
   }
 
   #checkAwaited(id: number): boolean {
@@ -315,8 +324,7 @@ export class Requester {
   #giveUp(id: number, error: VerbenaError): void {
     const wasAwaited = this.#table.isAwaited(id);
     if (this.#table.isQueued(id)) this.#unqueue(id);
-    this.#forget(id);
-    this.#table.reject(id, error);
+    this.#fail(id, error);
     if (wasAwaited) this.#endpoint.send(MessageType.cancel, 0, id, 0);
     this.#afterAnswer();
   }
@@ -360,8 +368,7 @@ export class Requester {
   }
 
   #onExpired(id: number): void {
-    this.#forget(id);
-    this.#table.reject(id, rendezvousError('the server did not read it in time'));
+    this.#fail(id, rendezvousError('the server did not read it in time'));
     this.#table.setOffered(id, false);
     this.#afterAnswer();
   }
@@ -376,8 +383,7 @@ export class Requester {
   }
 
   #onPullFailed(id: number, error: VerbenaError): void {
-    this.#forget(id);
-    this.#table.reject(id, error);
+    this.#fail(id, error);
     this.#table.markPulled(id);
     this.#afterAnswer();
   }

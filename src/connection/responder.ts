@@ -17,7 +17,7 @@ import {
   requestStatusName,
   type MessageHeader,
 } from './header.js';
-import { Rendezvous } from './rendezvous.js';
+import { Rendezvous, memoryGoneError } from './rendezvous.js';
 import {
   NO_PAYLOAD,
   ServedRequest,
@@ -60,6 +60,8 @@ interface WaitingResponse {
   readonly id: number;
   readonly timing: AnswerTiming;
   readonly payload: Uint8Array;
+  /** Bytes of it when it came. */
+  readonly length: number;
 }
 
 export class Responder<Session> {
@@ -323,7 +325,7 @@ export class Responder<Session> {
       this.#watchClient();
       return;
     }
-    this.#waitingResponses.push({ id, timing, payload });
+    this.#waitingResponses.push({ id, timing, payload, length: payload.length });
     this.#options.gate.hold(payload.length);
     this.#endpoint.stats.answersWaiting++;
     this.#sendWaitingResponses();
@@ -331,11 +333,12 @@ export class Responder<Session> {
 
   #sendWaitingResponses(): void {
     let sent = 0;
-    for (const { id, timing, payload } of this.#waitingResponses) {
-      if (!this.#rendezvous.canOffer(payload.length) || !this.#endpoint.isUsable) break;
+    for (const { id, timing, payload, length } of this.#waitingResponses) {
+      if (!this.#rendezvous.canOffer(length) || !this.#endpoint.isUsable) break;
       sent++;
-      this.#options.gate.hold(-payload.length);
+      this.#options.gate.hold(-length);
       try {
+        if (payload.length !== length) throw memoryGoneError('response');
         this.#rendezvous.offer(id, OFFER_IS_RESPONSE | timing.flags, timing.word, payload);
         this.#endpoint.stats.responses++;
       } catch (error) {

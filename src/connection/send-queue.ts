@@ -127,7 +127,7 @@ export class SendQueue {
     return true;
   }
 
-  /** Appends, or waits in line for room. The payload must not change until it is sent. */
+  /** Appends, or waits in line for room, with a copy of the payload. */
   send(
     type: number,
     flags: number,
@@ -137,7 +137,7 @@ export class SendQueue {
   ): void {
     if (!this.isBlocked && this.tryAppend(type, flags, id, word, payload)) return;
     if (!this.isBlocked) this.#blockedSince = performance.now();
-    this.#waiting.push({ type, flags, id, word, payload, watch: undefined });
+    this.#waiting.push({ type, flags, id, word, payload: payload?.slice(), watch: undefined });
     if (isAnswer(type)) this.#countWaiting(1);
   }
 

@@ -75,6 +75,8 @@ export interface RegisteredRange {
 /** Memory of the program, registered for the peer to read. */
 export interface OfferedRange extends RegisteredRange {
   readonly allocation: Allocation;
+  /** Where the peer's READ of it starts. */
+  readonly offset: number;
 }
 
 /** Memory of the program, registered for this side's own transfers. */
@@ -209,7 +211,7 @@ export class QueuePair implements CompletionSink, Registrar {
     const { buffer, byteOffset, length } = bytes;
     const range = this.#registerRange(buffer, byteOffset, length, OFFER_ACCESS);
     allocation.uses++;
-    const offered = { ...range, allocation };
+    const offered = { ...range, allocation, offset: byteOffset };
     this.#offered.add(offered);
     return offered;
   }
@@ -222,12 +224,16 @@ export class QueuePair implements CompletionSink, Registrar {
 
   /**
    * The program's bytes for transfers in place, and what counts these. Undefined unless they were
-   * allocated for that. Throws when they cannot be registered.
+   * allocated for that, and when so much cannot be registered.
    */
   useInPlace(bytes: Uint8Array): LocalRange | undefined {
     const allocation = allocationOf(bytes);
     if (allocation === undefined) return undefined;
-    return { allocation, index: allocation.regionOf(this, bytes.buffer).index };
+    try {
+      return { allocation, index: allocation.regionOf(this, bytes.buffer).index };
+    } catch {
+      return undefined; // What is transferred may be much less; if not, the copy says why.
+    }
   }
 
   registerAllocation(allocation: Allocation, buffer: ArrayBufferLike): LocalRegion {
@@ -341,19 +347,18 @@ export class QueuePair implements CompletionSink, Registrar {
   async #close(): Promise<unknown[]> {
     const failures: unknown[] = [];
     // A device that failed flushes nothing.
-    if (this.#used && !this.#device.hasFailed) {
-      try {
-        await this.#flush();
-      } catch (error) {
-        failures.push(error);
-      }
+    const flush = this.#used && !this.#device.hasFailed ? this.#flush() : undefined;
+    // From here on no packet is answered, and the program may have its memory back at once.
+    this.#withdrawAll(failures);
+    try {
+      await flush;
+    } catch (error) {
+      failures.push(error);
     }
     this.#device.group.detach(this.#native.index);
     for (const allocation of this.#allocations) allocation.forget(this);
     this.#allocations.clear();
     failures.push(...this.#device.registry.closeOwner(this.owner));
-    for (const { allocation } of this.#offered) allocation.uses--;
-    this.#offered.clear();
     if (failures.length === 0) {
       for (const region of this.#regions) this.#device.pool.release(region.slab);
     } else {
@@ -364,6 +369,17 @@ export class QueuePair implements CompletionSink, Registrar {
     return failures;
   }
 
+  #withdrawAll(failures: unknown[]): void {
+    for (const offered of this.#offered) {
+      try {
+        this.withdraw(offered);
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+  }
+
+  /** In the error state when it returns, flushed when it resolves. */
   async #flush(): Promise<void> {
     const { group } = this.#device;
     this.#beacons = 2;
