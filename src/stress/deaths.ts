@@ -44,8 +44,8 @@ export const busyWith: Readonly<Partial<Record<DeathKind, LoopKind>>> = {
 export const endsAtServer: Readonly<Record<DeathKind, readonly string[]>> = {
   idle: ['ERR_VERBENA_CONNECTION_LOST'],
   requesting: ['ERR_VERBENA_CONNECTION_LOST'],
-  // The kernel takes a dead process's newest resources first: memory that it had registered after its
-  // queue pair is gone before that, and a READ of it is refused, maybe before TLS tells of the end.
+  // The kernel takes a dead process's newest resources first: memory that was registered after the
+  // queue pair goes before it, and a READ of it is refused, maybe before TLS tells of the end.
   reading: ['ERR_VERBENA_CONNECTION_LOST', 'ERR_VERBENA_QP_ERROR'],
   writing: ['ERR_VERBENA_CONNECTION_LOST'],
   handshake: ['ERR_VERBENA_CONNECTION_LOST'],
