@@ -1,61 +1,22 @@
-// `verbena bench` against a server that knows better: counts, latencies, and runs that go wrong.
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+// `verbena bench` against a server that knows better: counts, latencies, and runs that go wrong. It
+// does the same on any device, and emulated machines are slow.
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HistogramLogReader } from 'hdr-histogram-js';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { phaseNames, type PhaseName } from '../../src/bench/phases.js';
-import type { BenchResult } from '../../src/bench/result.js';
-import type { SeriesResult } from '../../src/bench/series.js';
-import serveHandler from '../../src/cli/serve-handler.js';
-import type { Server, ServerOptions } from '../../src/index.js';
-import { expectDocumented } from '../helpers/bench-schema.js';
-import { testDevice, timeScale } from '../helpers/environment.js';
-import { Family } from '../helpers/family.js';
-import { TestProcess, freePort, repository, verbena } from '../helpers/process.js';
-import { expectNothingLeft, startServer, testCertificate } from '../helpers/verbena.js';
+import { describe, expect, it } from 'vitest';
+import { phaseNames, type PhaseName } from '../../../src/bench/phases.js';
+import type { BenchResult } from '../../../src/bench/result.js';
+import type { SeriesResult } from '../../../src/bench/series.js';
+import type { ServerOptions } from '../../../src/index.js';
+import { benchRuns } from '../../helpers/bench-run.js';
+import { expectDocumented } from '../../helpers/bench-schema.js';
+import { testDevice, timeScale } from '../../helpers/environment.js';
+import { Family } from '../../helpers/family.js';
+import { TestProcess, freePort, repository, verbena } from '../../helpers/process.js';
+import { startServer, testCertificate } from '../../helpers/verbena.js';
 
-let folder: string;
-let ca: string;
-beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'verbena-bench-'));
-  ca = join(folder, 'ca.pem');
-  writeFileSync(ca, (await testCertificate()).ca);
-});
-afterAll(() => rmSync(folder, { recursive: true }));
-afterEach(() => expectNothingLeft());
-
-function bench(port: number, args: readonly string[]): TestProcess {
-  const target = [`127.0.0.1:${port}`, '--ca', ca, '--device', testDevice];
-  const patience = ['--timeout', String(5000 * timeScale)];
-  return verbena(['bench', ...target, ...patience, '--json', ...args]);
-}
-
-/** The one line that must be on stdout, whatever happened. */
-function resultOf(stdout: string): BenchResult {
-  expect(stdout.trim().split('\n')).toHaveLength(1);
-  const result = JSON.parse(stdout) as BenchResult;
-  expectDocumented(result);
-  return result;
-}
-
-async function measure(server: Server, ...args: string[]): Promise<BenchResult> {
-  const { stdout } = await bench(server.address().port, args).succeeded();
-  const result = resultOf(stdout);
-  expect(result).toMatchObject({ complete: true, errors: 0, unfinished: 0, unsent: 0 });
-  return result;
-}
-
-async function fails(
-  port: number,
-  ...args: string[]
-): Promise<{ readonly result: BenchResult; readonly stderr: string }> {
-  const { code, stdout, stderr } = await bench(port, args).ended;
-  expect(code).toBe(1);
-  const result = resultOf(stdout);
-  return { result, stderr };
-}
+const { bench, file, measure, fails, resultOf } = benchRuns();
 
 /** A handler that takes its time, and notes how long it really took. */
 function slowHandler(ms: number) {
@@ -233,7 +194,7 @@ describe('totals', () => {
 
   it('are those of the clients that a plan lists', async () => {
     await using server = await startServer();
-    const plan = join(folder, 'plan');
+    const plan = file('plan');
     writeFileSync(plan, 'count: 600\ndepth: 2\nclient-threads: 2\none id=10\nother threads=1\n');
     const { perThread, operations, load } = await measure(server, '--plan', plan, '--depth', '3');
     expect(operations).toBe(600);
@@ -273,29 +234,6 @@ describe('totals', () => {
     expect(new Set(names)).toEqual(new Set(['bench-0', 'bench-1']));
   });
 
-  it('hold for a mix whose every answer is compared', async () => {
-    await using server = await startServer({ handler: serveHandler });
-    const args = '--workload echo=3,send=2,write=2,read=2,fetch-add=1,compare-swap=1 --verify';
-    const more = '--bytes 1..128 --depth 8 --connections 2 --duration 0.3 --clones 2';
-    const result = await measure(server, ...args.split(' '), ...more.split(' '));
-    expect(result).toMatchObject({ clients: 1, threads: 2 });
-    const { operations, bytesPerSecond, operationsPerSecond } = result;
-    expect(server.stats().traffic.responses).toBeGreaterThan(0);
-    expect(server.stats().traffic.responses).toBeLessThan(operations);
-    expect(bytesPerSecond / operationsPerSecond).toBeLessThan(128);
-  });
-
-  it('are the connections that came and went, when the load is connecting', async () => {
-    await using server = await startServer();
-    const { perThread } = await measure(
-      server,
-      ...['--workload', 'connect', '--count', '30', '--clones', '2', '--depth', '2'],
-    );
-    expect(perThread.map(({ operations }) => operations)).toEqual([15, 15]);
-    expect(server.stats().accepted).toBe(2 + 30);
-    await expect.poll(() => server.sessions()).toEqual([]);
-  });
-
   it('count an answer to what needs none as an error', async () => {
     await using server = await startServer();
     const args = ['--count', '30', '--verify', '--workload', 'send', '--stop-on-errors', '100'];
@@ -324,7 +262,7 @@ describe('a series', () => {
   it('steps through rates, is written to files, and compares with itself', async () => {
     await using server = await startServer();
     const [csv, hdr, json, html] = ['csv', 'hdr', 'json', 'html'].map((name) =>
-      join(folder, `rates.${name}`),
+      file(`rates.${name}`),
     );
     const { stdout } = await bench(server.address().port, [
       ...['--rate-steps', '100..200', '--count', '40', '--depth', '16'],
@@ -382,7 +320,7 @@ describe('a run that goes wrong', () => {
     ['pools', ['--client-instance-pools', '2', '--connections-per-instance', '2']],
   ])('keeps what was measured before the server of its %s died', async (_, args) => {
     const { cert, key } = await testCertificate();
-    const files = [join(folder, 'cert.pem'), join(folder, 'key.pem')] as const;
+    const files = [file('cert.pem'), file('key.pem')] as const;
     writeFileSync(files[0], cert);
     writeFileSync(files[1], key);
     const script = join(repository, 'test/helpers/dying-server.mjs');
