@@ -150,7 +150,8 @@ export class OperationQueue {
   putBack(operation: Operation): void {
     operation.reset();
     this.#free.push(operation);
-    this.#slotWaiters.shift()?.();
+    // Who was called back may have no more use for it.
+    while (this.#free.length > 0 && this.#slotWaiters.length > 0) this.#slotWaiters.shift()?.();
   }
 
   /** Calls back once, in order of asking, when an operation is free. */

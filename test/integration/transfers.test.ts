@@ -57,3 +57,13 @@ it('counts none any more when the connection ends in the middle of them', async 
   expect(outcomes.map(({ status }) => status)).toContain('rejected');
   await expect.poll(transfers).toBe(0);
 });
+
+it('lets writes, reads and large requests that share the connection all end', async () => {
+  const work = Array.from({ length: 40 }, () => [
+    client.write(0, new Uint8Array(LARGE)),
+    client.read(0, LARGE),
+    client.request(new Uint8Array(LARGE)),
+  ]);
+  await Promise.all(work.flat());
+  await expect.poll(transfers).toBe(0);
+});
