@@ -1,5 +1,5 @@
-// `npm run test:stress`, `test:browser`, `test:udp` and `test:node`: a project of the tests in a run
-// of its own, or with another Node.
+// `npm run test:stress`, `test:browser`, `test:udp`, `test:node`: a project of the tests, run by
+// itself, or with another Node.
 //
 //   node scripts/test-project.mjs PROJECT [--node MAJOR] [--udp] [--summary FILE] [FILTER...]
 //

@@ -96,9 +96,9 @@ export function allocationOf(bytes: Uint8Array): Allocation | undefined {
 /**
  * Gives memory back that came from `allocate`, or that holds a large payload, response or read from
  * Verbena: at once, where the garbage collector would find it some time later. The array, and every
- * other over the same memory, is empty afterwards. What Node does with it by itself, like writing it
- * to a socket or a file, must be finished. Returns false, and changes nothing, for any other array;
- * throws ERR_VERBENA_IN_USE while a device transfers it. What waits for its turn, and finds
+ * other over the same memory, is empty afterwards. What Node does with it by itself, to write it to
+ * a socket or a file, must be finished. Returns false, and changes nothing, for any other array;
+ * throws ERR_VERBENA_IN_USE while a device transfers it. What waits for its turn, and then finds
  * its memory gone, fails with ERR_VERBENA_INVALID_OPTION.
  */
 export function release(bytes: Uint8Array): boolean {
