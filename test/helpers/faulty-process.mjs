@@ -31,10 +31,10 @@ const faults = {
   async 'keeps queue pairs'() {
     const { QueuePair } = await import(`${dist}/rdma/queue-pair.js`);
     const { close } = QueuePair.prototype;
-    let closes = 0;
+    const isKept = new Map();
     QueuePair.prototype.close = function () {
-      closes += 1;
-      return closes % 3 === 0 ? Promise.resolve([]) : close.call(this);
+      if (!isKept.has(this)) isKept.set(this, isKept.size % 3 === 2);
+      return isKept.get(this) ? Promise.resolve([]) : close.call(this);
     };
   },
   /** A file stays open for each session. */
