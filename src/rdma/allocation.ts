@@ -4,42 +4,18 @@ import { VerbenaError, toVerbenaError } from '../errors.js';
 import { loadAddon } from '../native/load.js';
 import { slabBytesFor } from './buffer-pool.js';
 
-/** An allocation as one queue pair has registered it. */
-export interface LocalRegion {
-  readonly index: number;
-  close(): void;
-}
-
-/** Who registers allocations: one queue pair. */
-export interface Registrar {
-  registerAllocation(allocation: Allocation, buffer: ArrayBufferLike): LocalRegion;
-}
-
 /** Keeps nothing alive of the memory itself, so that this can be collected. */
 export class Allocation {
   /** Transfers under way that use it. */
   uses = 0;
-  readonly #regions = new Map<Registrar, LocalRegion>();
-
-  /** Registers the memory the first time. Throws ERR_VERBENA_NO_MEMORY, ERR_VERBENA_VERBS. */
-  regionOf(registrar: Registrar, buffer: ArrayBufferLike): LocalRegion {
-    const known = this.#regions.get(registrar);
-    if (known !== undefined) return known;
-    const made = registrar.registerAllocation(this, buffer);
-    this.#regions.set(registrar, made);
-    return made;
-  }
-
-  /** The registrar has closed what it registered. */
-  forget(registrar: Registrar): void {
-    this.#regions.delete(registrar);
-  }
+  /** How it is deregistered, by the queue pair that has it registered. */
+  readonly deregister = new Map<object, () => void>();
 
   /** Deregisters it everywhere; throws when a region stays, which a later call tries again. */
   close(): void {
-    for (const [registrar, region] of this.#regions) {
-      region.close();
-      this.#regions.delete(registrar);
+    for (const [owner, deregister] of this.deregister) {
+      deregister();
+      this.deregister.delete(owner);
     }
   }
 }

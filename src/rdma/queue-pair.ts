@@ -11,7 +11,7 @@ import {
   type QpState,
 } from '../native/addon.js';
 import type { GidChoice, PortChoice } from './addressing.js';
-import { allocationOf, type Allocation, type LocalRegion, type Registrar } from './allocation.js';
+import { allocationOf, type Allocation } from './allocation.js';
 import type { Slab } from './buffer-pool.js';
 import type { Device } from './device.js';
 import type { CompletionSink } from './poll-group.js';
@@ -92,7 +92,7 @@ export interface MemoryRegion extends RegisteredRange {
   readonly length: number;
 }
 
-export class QueuePair implements CompletionSink, Registrar {
+export class QueuePair implements CompletionSink {
   readonly owner: string;
   readonly #device: Device;
   /** Receives the completions; set before anything is posted. */
@@ -103,7 +103,7 @@ export class QueuePair implements CompletionSink, Registrar {
   readonly #regions = new Set<MemoryRegion>();
   readonly #exposed = new Set<MemoryRegion>();
   /** Of the program, registered here. */
-  readonly #allocations = new Set<Allocation>();
+  readonly #allocations = new Map<Allocation, LocalRange>();
   readonly #offered = new Set<OfferedRange>();
   #used = false;
   #beacons = 0;
@@ -230,20 +230,21 @@ export class QueuePair implements CompletionSink, Registrar {
     const allocation = allocationOf(bytes);
     if (allocation === undefined) return undefined;
     try {
-      return { allocation, index: allocation.regionOf(this, bytes.buffer).index };
+      return this.#allocations.get(allocation) ?? this.#registerAll(allocation, bytes.buffer);
     } catch {
       return undefined; // What is transferred may be much less; if not, the copy says why.
     }
   }
 
-  registerAllocation(allocation: Allocation, buffer: ArrayBufferLike): LocalRegion {
+  #registerAll(allocation: Allocation, buffer: ArrayBufferLike): LocalRange {
     const { index, handle } = this.#registerRange(buffer, 0, buffer.byteLength, LOCAL_ACCESS);
-    this.#allocations.add(allocation);
-    const close = (): void => {
-      this.#allocations.delete(allocation);
+    const range = { index, allocation };
+    this.#allocations.set(allocation, range);
+    allocation.deregister.set(this, () => {
       this.#device.registry.close(handle);
-    };
-    return { index, close };
+      this.#allocations.delete(allocation);
+    });
+    return range;
   }
 
   /** Deregisters; the memory goes back to the pool. Idempotent. */
@@ -356,7 +357,7 @@ export class QueuePair implements CompletionSink, Registrar {
       failures.push(error);
     }
     this.#device.group.detach(this.#native.index);
-    for (const allocation of this.#allocations) allocation.forget(this);
+    for (const allocation of this.#allocations.keys()) allocation.deregister.delete(this);
     this.#allocations.clear();
     failures.push(...this.#device.registry.closeOwner(this.owner));
     if (failures.length === 0) {
