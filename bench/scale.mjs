@@ -16,6 +16,8 @@ import { makeDevCertificate } from '../dist/cli/dev-certificate.js';
 const WORKING = 16;
 const DEPTH = 4;
 const BYTES = 64;
+/** In which everybody connects; the memory of a client is that of the second half. */
+const PARTS = 4;
 
 const { values } = parseArgs({
   options: {
@@ -104,41 +106,56 @@ function perClient(half, full, key) {
   return (full[key] - half[key]) / (full.connected - half.connected);
 }
 
-/** Connects everybody, the second half apart; `touch` gives every client the memory it will use. */
-async function fill(stage, touch) {
-  const halfway = Math.floor(clients / 2);
-  const first = await connectAll(stage, halfway);
-  await touch();
-  const half = await stage.counts();
-  const second = await connectAll(stage, clients - halfway);
-  await touch();
-  const full = await stage.counts();
-  say(`heap per client: ${Math.round(perClient(half, full, 'heapBytes'))}`);
-  const seconds = halfway / first.perSecond + (clients - halfway) / second.perSecond;
-  const times = [...first.times, ...second.times].sort((a, b) => a - b);
-  return {
-    full,
-    perSecond: clients / seconds,
-    p50: percentile(times, 0.5),
-    p99: percentile(times, 0.99),
-    rssPerClient: perClient(half, full, 'rssBytes'),
-    registeredPerClient: perClient(half, full, 'registeredBytes'),
-  };
+/**
+ * Connects everybody to each of the stages, a part to one and a part to the next in turns: a host that
+ * is slow for a while is slow for all. Their memory is looked at after half of the parts and at the
+ * end; `touch` gives every client the memory it will use.
+ */
+async function fillInTurns(stages) {
+  const filled = stages.map(() => ({ seconds: 0, times: [], counts: [] }));
+  for (let part = 0; part < PARTS; part++) {
+    const count = Math.floor((clients * (part + 1)) / PARTS) - Math.floor((clients * part) / PARTS);
+    for (const [index, { stage, touch }] of stages.entries()) {
+      const { perSecond, times } = await connectAll(stage, count);
+      filled[index].seconds += count / perSecond;
+      filled[index].times.push(...times);
+      if ((part + 1) % (PARTS / 2) !== 0) continue;
+      await touch();
+      filled[index].counts.push(await stage.counts());
+    }
+  }
+  return filled.map(({ seconds, times, counts: [half, full] }) => {
+    times.sort((a, b) => a - b);
+    return {
+      full,
+      perSecond: clients / seconds,
+      p50: percentile(times, 0.5),
+      p99: percentile(times, 0.99),
+      rssPerClient: perClient(half, full, 'rssBytes'),
+      registeredPerClient: perClient(half, full, 'registeredBytes'),
+      heapPerClient: perClient(half, full, 'heapBytes'),
+    };
+  });
 }
 
-async function measureTls(certificate) {
+/** What set-ups cost, of bare TLS and of Verbena; the Verbena stage stays as it is then. */
+async function measureSetups(certificate) {
   const tls = await stage('tls', certificate);
+  const verbena = await stage('verbena', certificate);
   await warmUp(tls);
-  const filled = await fill(tls, async () => undefined);
+  await warmUp(verbena);
+  const filled = await fillInTurns([
+    { stage: tls, touch: async () => undefined },
+    { stage: verbena, touch: () => verbena.all(() => ({ command: 'touch' })) },
+  ]);
   await tls.close();
-  return filled;
+  const heaps = filled.map(({ heapPerClient }) => Math.round(heapPerClient));
+  say(`heap for each client: ${heaps[0]} bytes of bare TLS, ${heaps[1]} of Verbena`);
+  return { verbena, filled };
 }
 
-async function measureVerbena(certificate) {
-  const verbena = await stage('verbena', certificate);
-  await warmUp(verbena);
-  const filled = await fill(verbena, () => verbena.all(() => ({ command: 'touch' })));
-  say(`${filled.full.connected} connected, ${filled.full.uniquePsns} PSNs`);
+/** What it costs those who work that others are idle. */
+async function measureIdle(verbena) {
   const idle = await idleShare(verbena);
   // Crowded, alone, crowded, alone: whatever drifts meanwhile is in both.
   const crowded = [await throughput(verbena)];
@@ -148,10 +165,8 @@ async function measureVerbena(certificate) {
   crowded.push(await throughput(verbena));
   await verbena.all((index) => ({ command: 'leave', keep: share(WORKING, index) }));
   alone.push(await throughput(verbena));
-  const cycled = cycles > 0 ? await measureCycles(verbena) : undefined;
-  await verbena.close();
   const mean = (list) => list.reduce((sum, value) => sum + value, 0) / list.length;
-  return { ...filled, ratio: mean(crowded) / mean(alone), idle, cycled };
+  return { idle, ratio: mean(crowded) / mean(alone) };
 }
 
 /** Share of a core that the server takes while all its clients are idle. */
@@ -187,10 +202,15 @@ async function measureCycles(verbena) {
 }
 
 const certificate = await makeDevCertificate();
-say(`bare TLS, ${clients} clients in ${processes} processes, ${atOnce} at once`);
-const tls = await measureTls(certificate);
-say('Verbena');
-const verbena = await measureVerbena(certificate);
+say(
+  `bare TLS and Verbena in turns, ${clients} clients in ${processes} processes, ${atOnce} at once`,
+);
+const { verbena: stayed, filled } = await measureSetups(certificate);
+const [tls, verbena] = filled;
+say(`${verbena.full.connected} connected, ${verbena.full.uniquePsns} PSNs`);
+const { idle, ratio } = await measureIdle(stayed);
+const cycled = cycles > 0 ? await measureCycles(stayed) : undefined;
+await stayed.close();
 const { registeredPerClient } = verbena;
 const result = {
   connected: verbena.full.connected,
@@ -205,9 +225,9 @@ const result = {
     verbena.rssPerClient - registeredPerClient - tls.rssPerClient,
   ),
   registeredPerClientBytes: Math.round(registeredPerClient),
-  throughputRatioIdleClients: Number(verbena.ratio.toFixed(3)),
-  idleServerCoreShare: Number(verbena.idle.toFixed(4)),
-  ...(verbena.cycled === undefined ? {} : { cycled: verbena.cycled }),
+  throughputRatioIdleClients: Number(ratio.toFixed(3)),
+  idleServerCoreShare: Number(idle.toFixed(4)),
+  ...(cycled === undefined ? {} : { cycled }),
 };
 if (values.json) console.log(JSON.stringify(result));
 else console.log(result);
