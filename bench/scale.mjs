@@ -2,7 +2,7 @@
 // that are idle slow down those that work; beside a bare Node TLS server in the same run.
 //
 //   npm run --silent bench:scale -- [--clients 1000] [--processes 4] [--at-once 50] [--cycles 0]
-//                                   [--seconds 3] [--warm-up 500] [--device soft] [--json]
+//                                   [--seconds 3] [--warm-up 3000] [--device soft] [--json]
 //
 // --cycles    connect, ask and leave so often at the end, and say what memory grew by
 // --warm-up   set-ups of each process before anything is measured: until then it compiles its code
@@ -26,7 +26,7 @@ const { values } = parseArgs({
     'at-once': { type: 'string', default: '50' },
     cycles: { type: 'string', default: '0' },
     seconds: { type: 'string', default: '3' },
-    'warm-up': { type: 'string', default: '500' },
+    'warm-up': { type: 'string', default: '3000' },
     device: { type: 'string', default: 'soft' },
     json: { type: 'boolean', default: false },
   },
