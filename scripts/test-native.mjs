@@ -1,4 +1,6 @@
 // Configures, builds and runs the native tests of one CMake preset: default, asan or tsan.
+//
+//   node scripts/test-native.mjs PRESET [--build | --summary FILE]
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -41,6 +43,7 @@ export async function runTests(preset) {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   await main(async ([preset, option, summary]) => {
     await buildTests(preset);
+    if (option === '--build') return 0;
     const { passed, failed } = await runTests(preset);
     if (option === '--summary') writeFileSync(summary, JSON.stringify({ passed, failed }));
     console.log(`native (${preset}): ${passed} passed, ${failed} failed`);
