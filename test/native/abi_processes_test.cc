@@ -192,7 +192,7 @@ TEST_F(Processes, OneSidedOperationsDoNotWaitForABusyProgram) {
 }
 
 TEST_F(Processes, AKilledPeerIsNoticed) {
-  options.timeout = 12;
+  options.timeout = 16;  // a second with the retries: the peer must get to answer before
   options.retry_count = 3;
   start_server([](const Endpoint&) { pause(); });
   const ContextPtr context = open_soft_device();
