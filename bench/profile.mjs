@@ -103,7 +103,17 @@ try {
   );
   await profiled;
   const phases = { client: divide(texts[0], cpuUs.client), server: divide(texts[1], cpuUs.server) };
-  const result = { operation, bytes, connections, depth, requestsPerSecond, p50Us, p99Us, cpuUs, phases };
+  const result = {
+    operation,
+    bytes,
+    connections,
+    depth,
+    requestsPerSecond,
+    p50Us,
+    p99Us,
+    cpuUs,
+    phases,
+  };
   if (values.keep !== undefined) {
     mkdirSync(values.keep, { recursive: true });
     ['client', 'server'].forEach((name, index) =>
