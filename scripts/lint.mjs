@@ -16,7 +16,7 @@ function nativeFiles() {
     .sort();
 }
 
-const prettierFiles = ['src', 'test', 'scripts', '*.{js,ts,json}'];
+const prettierFiles = ['src', 'test', 'bench', 'scripts', '*.{js,ts,json}'];
 
 export function eslint() {
   return must(tool('eslint'), ['--max-warnings', '0', '.'], { output: 'capture' });
