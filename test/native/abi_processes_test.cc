@@ -192,7 +192,8 @@ TEST_F(Processes, OneSidedOperationsDoNotWaitForABusyProgram) {
 }
 
 TEST_F(Processes, AKilledPeerIsNoticed) {
-  options.timeout = 16;  // a second with the retries: the peer must get to answer before
+  // About a second in all: before it is killed, a peer that a busy machine keeps waiting answers.
+  options.timeout = 16;
   options.retry_count = 3;
   start_server([](const Endpoint&) { pause(); });
   const ContextPtr context = open_soft_device();
