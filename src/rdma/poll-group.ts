@@ -14,6 +14,7 @@ import {
   type NativeQueuePair,
   type NativeQueuePairOptions,
 } from '../native/addon.js';
+import { FlushWatch } from './flush-watch.js';
 
 /**
  * What receives the completions of one queue pair. Numbers only: nothing is allocated per
@@ -59,6 +60,10 @@ export class PollGroup {
   readonly #posts: Uint32Array;
   readonly #postCapacity: number;
   readonly #sinks = new Map<number, CompletionSink>();
+  readonly #capacity: number;
+  #fullBatches = 0;
+  /** The deadlines of queue pairs that end. */
+  readonly flushes = new FlushWatch(() => this.#fullBatches);
   #tasks: TickTask[] = [];
   #spareTasks: TickTask[] = [];
   #tickPending = false;
@@ -74,6 +79,7 @@ export class PollGroup {
       onCompletions: (count) => this.#dispatch(count),
     });
     this.#completions = this.#native.completions;
+    this.#capacity = this.#completions.length / COMPLETION_WORDS;
     this.#posts = this.#native.posts;
     this.#postCapacity = this.#posts.length / POST_WORDS - 1;
   }
@@ -191,6 +197,7 @@ export class PollGroup {
   #dispatch(count: number): void {
     const records = this.#completions;
     this.#deliveredMs = performance.now();
+    if (count === this.#capacity) this.#fullBatches++;
     for (let record = 0; record < count; record++) {
       const base = record * COMPLETION_WORDS;
       const sink = this.#sinks.get(records[base + CompletionWord.qpIndex] as number);

@@ -14,6 +14,7 @@ import type { GidChoice, PortChoice } from './addressing.js';
 import { allocationOf, type Allocation } from './allocation.js';
 import type { Slab } from './buffer-pool.js';
 import type { Device } from './device.js';
+import type { PendingFlush } from './flush-watch.js';
 import type { CompletionSink } from './poll-group.js';
 import type { ResourceHandle } from './registry.js';
 
@@ -32,9 +33,6 @@ const ACK_TIMEOUT = 16;
 /** 7 would mean for ever on soft-RoCE. */
 const RETRY_COUNT = 6;
 const RNR_RETRY = 6;
-
-const FLUSH_TIMEOUT_MS = 1000;
-const FLUSH_SLICES = 20;
 
 /** What the other side told about its queue pair. */
 export interface RemoteEndpoint {
@@ -107,7 +105,7 @@ export class QueuePair implements CompletionSink {
   readonly #offered = new Set<OfferedRange>();
   #used = false;
   #beacons = 0;
-  #onFlushed: (() => void) | undefined;
+  #pendingFlush: PendingFlush | undefined;
   #closing: Promise<unknown[]> | undefined;
 
   /**
@@ -326,7 +324,7 @@ export class QueuePair implements CompletionSink {
     vendorError: number,
   ): void {
     if (wrId === BEACON_SEND || wrId === BEACON_RECEIVE) {
-      if (--this.#beacons === 0) this.#onFlushed?.();
+      if (--this.#beacons === 0) this.#pendingFlush?.finish();
       return;
     }
     this.user?.onCompletion(wrId, status, opcode, byteLength, imm, flags, vendorError);
@@ -384,24 +382,14 @@ export class QueuePair implements CompletionSink {
   async #flush(): Promise<void> {
     const { group } = this.#device;
     this.#beacons = 2;
-    const flushed = new Promise<boolean>((resolve) => {
-      this.#onFlushed = () => resolve(true);
-    });
     // A receive goes first: soft-RoCE does not notice one that is posted in the error state. A send
     // goes last: before, it would be sent.
     group.post(this.index, PostOpcode.receive, 0, BEACON_RECEIVE, 0, 0, 0);
     group.flush();
     this.#native.modify({ state: 'ERR' });
     group.post(this.index, PostOpcode.send, PostFlag.signaled, BEACON_SEND, 0, 0, 0);
-    // In slices, with a turn of the event loop in each: while this thread was busy with something
-    // else, nobody asked the device.
-    for (let slice = 0; slice < FLUSH_SLICES; slice++) {
-      if (await isTrueWithin(flushed, FLUSH_TIMEOUT_MS / FLUSH_SLICES)) return;
-    }
-    throw new VerbenaError(
-      'ERR_VERBENA_CLEANUP',
-      `${this.owner}: the device did not flush the queue pair within ${FLUSH_TIMEOUT_MS} ms`,
-    );
+    this.#pendingFlush = group.flushes.begin(this.owner);
+    await this.#pendingFlush.finished;
   }
 
   #modify(attributes: NativeQpAttributes): void {
@@ -416,18 +404,6 @@ export class QueuePair implements CompletionSink {
         { cause: error },
       );
     }
-  }
-}
-
-async function isTrueWithin(promise: Promise<boolean>, timeoutMs: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<boolean>((resolve) => {
-    timer = setTimeout(() => resolve(false), timeoutMs);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
   }
 }
 
