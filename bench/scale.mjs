@@ -7,17 +7,19 @@
 // --cycles    connect, ask and leave so often at the end, and say what memory grew by
 // --warm-up   set-ups of each process before anything is measured: until then it compiles its code
 // Build first with `npm run build`. stdout has the result; the steps go to stderr.
-import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
+import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { makeDevCertificate } from '../dist/cli/dev-certificate.js';
+import { ask, start } from './lib/processes.mjs';
 
 const WORKING = 16;
 const DEPTH = 4;
 const BYTES = 64;
 /** In which everybody connects; the memory of a client is that of the second half. */
 const PARTS = 4;
+/** Of throughput beside idle clients and alone. */
+const PAIRS = 5;
 
 const { values } = parseArgs({
   options: {
@@ -39,27 +41,22 @@ const seconds = Number(values.seconds);
 const { device } = values;
 
 const say = (text) => console.error(`scale: ${text}`);
-const script = (name) => fileURLToPath(new URL(`scale/${name}`, import.meta.url));
-
-async function ask(child, message) {
-  child.send(message);
-  const [answer] = await once(child, 'message');
-  return answer;
-}
+const launch = (script, options) => start(import.meta.url, `scale/${script}`, options);
 
 /** `total` in as many equal parts as there are processes. */
 const share = (total, index) => Math.floor(total / processes) + (index < total % processes ? 1 : 0);
 
 /** A server with client processes; everything ends with `close`. */
 async function stage(kind, { ca, cert, key }) {
-  const server = fork(script('server-process.mjs'), { execArgv: ['--expose-gc'] });
+  const server = launch('server-process.mjs', ['--expose-gc']);
   const { port } = await ask(server, { kind, device, cert, key, clients });
-  const fleet = Array.from({ length: processes }, () => fork(script('client-process.mjs')));
+  const fleet = Array.from({ length: processes }, () => launch('client-process.mjs'));
   const all = (make) => Promise.all(fleet.map((child, index) => ask(child, make(index))));
   await all(() => ({ command: 'start', kind, device, port, ca }));
   return {
     all,
     counts: () => ask(server, 'counts'),
+    connected: () => ask(server, 'connected'),
     cpuSeconds: async () => (await ask(server, 'cpu')).cpuSeconds,
     close: async () => {
       for (const child of fleet) child.disconnect();
@@ -69,6 +66,7 @@ async function stage(kind, { ca, cert, key }) {
   };
 }
 
+const byValue = (a, b) => a - b;
 const percentile = (sorted, part) =>
   sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))];
 
@@ -101,6 +99,12 @@ async function throughput({ all }) {
 const warmUp = ({ all }) =>
   all(() => ({ command: 'cycle', count: Number(values['warm-up']), atOnce: 4 }));
 
+/** All but those who work leave; until the server has nothing of them any more. */
+async function leave({ all, connected }) {
+  await all((index) => ({ command: 'leave', keep: share(WORKING, index) }));
+  while ((await connected()) > WORKING) await pause(50);
+}
+
 /** The part of the memory that came with the second half of the clients, for each of them. */
 function perClient(half, full, key) {
   return (full[key] - half[key]) / (full.connected - half.connected);
@@ -125,7 +129,7 @@ async function fillInTurns(stages) {
     }
   }
   return filled.map(({ seconds, times, counts: [half, full] }) => {
-    times.sort((a, b) => a - b);
+    times.sort(byValue);
     return {
       full,
       perSecond: clients / seconds,
@@ -154,19 +158,17 @@ async function measureSetups(certificate) {
   return { verbena, filled };
 }
 
-/** What it costs those who work that others are idle. */
+/** What those who work do beside idle ones, of what they do alone: the median of pairs in turns. */
 async function measureIdle(verbena) {
   const idle = await idleShare(verbena);
-  // Crowded, alone, crowded, alone: whatever drifts meanwhile is in both.
-  const crowded = [await throughput(verbena)];
-  await verbena.all((index) => ({ command: 'leave', keep: share(WORKING, index) }));
-  const alone = [await throughput(verbena)];
-  await connectAll(verbena, clients - WORKING);
-  crowded.push(await throughput(verbena));
-  await verbena.all((index) => ({ command: 'leave', keep: share(WORKING, index) }));
-  alone.push(await throughput(verbena));
-  const mean = (list) => list.reduce((sum, value) => sum + value, 0) / list.length;
-  return { idle, ratio: mean(crowded) / mean(alone) };
+  const ratios = [];
+  for (let pair = 0; pair < PAIRS; pair++) {
+    if (pair > 0) await connectAll(verbena, clients - WORKING);
+    const crowded = await throughput(verbena);
+    await leave(verbena);
+    ratios.push(crowded / (await throughput(verbena)));
+  }
+  return { idle, ratio: percentile(ratios.sort(byValue), 0.5) };
 }
 
 /** Share of a core that the server takes while all its clients are idle. */

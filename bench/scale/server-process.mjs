@@ -20,6 +20,7 @@ async function startVerbena({ device, cert, key, clients }) {
   });
   return {
     port: server.address().port,
+    connected: () => server.stats().connections,
     counts: () => {
       const { sessions, registeredBytes } = server.snapshot();
       const psns = sessions.flatMap(({ localPsn, remotePsn }) => [localPsn, remotePsn]);
@@ -48,6 +49,7 @@ async function startTls({ cert, key }) {
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {
     port: server.address().port,
+    connected: () => sockets.size,
     counts: () => ({ connected: sockets.size }),
     close: () => {
       server.close();
@@ -65,9 +67,8 @@ async function collectGarbage() {
 }
 
 process.once('message', async (settings) => {
-  const { port, counts, close } = await (settings.kind === 'tls' ? startTls : startVerbena)(
-    settings,
-  );
+  const begin = settings.kind === 'tls' ? startTls : startVerbena;
+  const { port, connected, counts, close } = await begin(settings);
   process.send({ port });
   process.on('message', async (question) => {
     if (question === 'close') {
@@ -76,6 +77,10 @@ process.once('message', async (settings) => {
     }
     if (question === 'cpu') {
       process.send(spent());
+      return;
+    }
+    if (question === 'connected') {
+      process.send(connected());
       return;
     }
     if (question === 'usage') {
