@@ -1,4 +1,5 @@
 // Servers with workers for tests, and what their handler (worker-handler.mjs) can be asked for.
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { expect } from 'vitest';
@@ -6,7 +7,10 @@ import type { Connection, Server, ServerOptions } from '../../src/index.js';
 import { loadAddon } from '../../src/native/load.js';
 import { timeScale } from './environment.js';
 import { eventually, repository } from './process.js';
-import { startServer } from './verbena.js';
+import { connectTo, startServer } from './verbena.js';
+
+/** A payload for those who need none. */
+export const empty = new Uint8Array(0);
 
 export const workerHandler = pathToFileURL(join(repository, 'test/helpers/worker-handler.mjs'));
 
@@ -52,7 +56,7 @@ export function startWorkers(options: Partial<ServerOptions> = {}): Promise<Serv
 }
 
 export async function whoServes(connection: Connection): Promise<WorkerAnswer> {
-  const answer = await connection.request(new Uint8Array(0), { method: Method.whoAreYou });
+  const answer = await connection.request(empty, { method: Method.whoAreYou });
   return JSON.parse(Buffer.from(answer).toString()) as WorkerAnswer;
 }
 
@@ -91,4 +95,52 @@ export function expectSessionsOnly(count: number): Promise<void> {
     5000,
     `the release of all but ${count} connections`,
   );
+}
+
+type Use = (server: Server, clients: Connection[]) => Promise<void>;
+
+/** Clients of a server by name; they are gone when `use` returns. */
+export async function withClients(
+  server: Server,
+  names: readonly string[],
+  use: Use,
+): Promise<void> {
+  const clients: Connection[] = [];
+  try {
+    // One after the other: round-robin tells them apart by their order.
+    for (const name of names) clients.push(await connectTo(server, { name }));
+    await use(server, clients);
+  } finally {
+    await Promise.all(clients.map((client) => client.close()));
+  }
+}
+
+/** The same with a server of its own. */
+export async function withWorkers(
+  options: Parameters<typeof startWorkers>[0],
+  names: readonly string[],
+  use: Use,
+): Promise<void> {
+  const server = await startWorkers(options);
+  try {
+    await withClients(server, names, use);
+  } finally {
+    await server.close();
+  }
+}
+
+export function ask(
+  client: Connection | undefined,
+  method: number,
+  payload: Uint8Array = empty,
+  signal?: AbortSignal,
+): Promise<Uint8Array> {
+  return (client as Connection).request(payload, { method, signal });
+}
+
+/** A handler module of that text, in the folder. */
+export function moduleIn(folder: string, name: string, text: string): URL {
+  const path = join(folder, name);
+  writeFileSync(path, text);
+  return pathToFileURL(path);
 }

@@ -1,14 +1,13 @@
-// Worker threads: where sessions go, what they do there, their bounds, and every end of a worker;
-// nothing is left in any thread, and the others do not notice.
+// Worker threads: what sessions do there, their bounds, and every end of a worker; nothing is left in
+// any thread, and the others do not notice. What is the same on each device is in
+// program/worker-choices.test.ts.
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { MessageType } from '../../src/connection/header.js';
 import type { Connection, Server, Session, VerbenaError } from '../../src/index.js';
-import { newPlacement, type WorkerLoad } from '../../src/workers/placement.js';
 import { makeClientCertificate } from '../helpers/client-certificate.js';
 import { timeScale } from '../helpers/environment.js';
 import { RawClient, RawEndpoint, keepCredits } from '../helpers/raw-client.js';
@@ -19,21 +18,22 @@ import {
   expectEqualBytes,
   pattern,
   sessionObjects,
-  startServer,
   testCertificate,
 } from '../helpers/verbena.js';
 import {
   Method,
   allReady,
+  ask,
+  empty,
   expectNothingLeftAnywhere,
   expectSessionsOnly,
+  moduleIn,
   reported,
   startWorkers,
   whoServes,
-  workerHandler,
+  withClients,
+  withWorkers,
 } from '../helpers/workers.js';
-
-const empty = new Uint8Array(0);
 
 let folder: string;
 /** For tests that need none of their own: threads take long to start on an emulated machine. */
@@ -50,50 +50,6 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
   expectNothingLeftAnywhere();
 });
-
-type Use = (server: Server, clients: Connection[]) => Promise<void>;
-
-/** Clients of a server by name; they are gone when `use` returns. */
-async function withClients(server: Server, names: readonly string[], use: Use): Promise<void> {
-  const clients: Connection[] = [];
-  try {
-    // One after the other: round-robin tells them apart by their order.
-    for (const name of names) clients.push(await connectTo(server, { name }));
-    await use(server, clients);
-  } finally {
-    await Promise.all(clients.map((client) => client.close()));
-  }
-}
-
-/** The same with a server of its own. */
-async function withWorkers(
-  options: Parameters<typeof startWorkers>[0],
-  names: readonly string[],
-  use: Use,
-): Promise<void> {
-  const server = await startWorkers(options);
-  try {
-    await withClients(server, names, use);
-  } finally {
-    await server.close();
-  }
-}
-
-/** A handler module with that text. */
-function moduleOf(name: string, text: string): URL {
-  const path = join(folder, name);
-  writeFileSync(path, text);
-  return pathToFileURL(path);
-}
-
-function ask(
-  client: Connection | undefined,
-  method: number,
-  payload: Uint8Array = empty,
-  signal?: AbortSignal,
-): Promise<Uint8Array> {
-  return (client as Connection).request(payload, { method, signal });
-}
 
 describe('a server with workers', () => {
   it('serves sessions in threads of their own, and shows where they are', async () => {
@@ -220,46 +176,6 @@ describe('a server with workers', () => {
   );
 });
 
-describe('placement', () => {
-  it('round-robin takes each worker in turn', async () => {
-    await withWorkers({}, ['a', 'b', 'c'], async (_, clients) => {
-      const answers = await Promise.all(clients.map(whoServes));
-      expect(answers.map(({ worker }) => worker)).toEqual([0, 1, 0]);
-    });
-  });
-
-  it('client-hash gives a client that comes back the worker that it had', async () => {
-    const names = ['dora', 'emil', 'fritz', 'gert'];
-    const workers = [0, 1].map((index): WorkerLoad => {
-      return { index, sessions: 0, requestsInWork: 0, busy: 0 };
-    });
-    const homes = names.map((name) => newPlacement('client-hash').choose(workers, name).index);
-    expect(new Set(homes).size).toBeGreaterThan(1);
-    const options = { workerStrategy: 'client-hash' } as const;
-    await withWorkers(options, [...names, ...names], async (_, clients) => {
-      const answers = await Promise.all(clients.map(whoServes));
-      expect(answers.map(({ worker }) => worker)).toEqual([...homes, ...homes]);
-    });
-  });
-
-  it('least-loaded counts the requests that are in work now', async () => {
-    await withWorkers({ workerStrategy: 'least-loaded' }, ['busy'], async (server, [busy]) => {
-      const { worker } = await whoServes(busy as Connection);
-      const stop = new AbortController();
-      const requests = Array.from({ length: 5 }, () =>
-        codeOfRejection(ask(busy, Method.hang, empty, stop.signal)),
-      );
-      await expect.poll(() => server.stats().workers[worker]?.requestsInWork).toBe(5);
-      const other = await connectTo(server, { name: 'other' });
-      expect((await whoServes(other)).worker).toBe(1 - worker);
-      stop.abort();
-      expect(new Set(await Promise.all(requests))).toEqual(new Set(['ERR_VERBENA_ABORTED']));
-      await expect.poll(() => server.stats().workers[worker]?.requestsInWork).toBe(0);
-      await other.close();
-    });
-  });
-});
-
 describe('the bounds of a worker', () => {
   it('refuse requests beyond workerChannelSize, on that worker', async () => {
     await withWorkers({ workerChannelSize: 3 }, ['a', 'b', 'c'], async (server, clients) => {
@@ -376,7 +292,8 @@ describe('a worker that dies', () => {
   });
 
   it('has newcomers come back later until another could be started', async () => {
-    const handler = moduleOf(
+    const handler = moduleIn(
+      folder,
       'moody.mjs',
       `import { existsSync } from 'node:fs';
       if (existsSync(new URL('no-more', import.meta.url))) throw new Error('not now');
@@ -475,26 +392,6 @@ describe('drain', () => {
   });
 });
 
-describe('reload()', () => {
-  it('counts for sessions opened from then on, in every worker and its successor', async () => {
-    const server = await startWorkers({ maxPayloadBytes: 5000 });
-    const before = await connectTo(server);
-    expect(server.reload({ maxPayloadBytes: 1000, workers: 1 })).toEqual({
-      changed: ['maxPayloadBytes'],
-      needsRestart: ['workers'],
-    });
-    const after = [await connectTo(server), await connectTo(server)];
-    expect(after.map(({ maxPayloadBytes }) => maxPayloadBytes)).toEqual([1000, 1000]);
-    expect(before.maxPayloadBytes).toBe(5000);
-    await Promise.all([before, ...after].map((connection) => connection.close()));
-    await Promise.all([0, 1].map((worker) => server.drainWorker(worker)));
-    const later = await connectTo(server);
-    expect(later.maxPayloadBytes).toBe(1000);
-    await later.close();
-    await server.close();
-  });
-});
-
 describe('close()', () => {
   it('ends a worker that is stuck in a handler', async () => {
     const options = { closeTimeoutMs: 300 * timeScale };
@@ -518,82 +415,5 @@ describe('close()', () => {
       await server.close();
       await Promise.all(all);
     });
-  });
-});
-
-describe('a handler module', () => {
-  it.each([0, 1])('serves with %i workers', async (workers) => {
-    await withWorkers({ workers }, ['a'], async (_, [client]) => {
-      expect(await whoServes(client as Connection)).toMatchObject({ name: 'a' });
-      expectEqualBytes(await (client as Connection).request(pattern(50)), pattern(50));
-    });
-  });
-
-  it.each([
-    ['absent.mjs', undefined, /absent\.mjs does not exist/],
-    ['named.mjs', 'export const handler = () => undefined;', /exports handler.*export default/],
-    ['number.mjs', 'export default 5;', /no function but of type number.*export default/],
-    ['throwing.mjs', 'throw new Error("no database");', /while it was loaded: no database/],
-    ['broken.mjs', 'export default (', /cannot be parsed/],
-  ])('that is %s fails the start of the workers, and says how to mend it', async (...row) => {
-    const [name, text, message] = row;
-    const handler = text === undefined ? pathToFileURL(join(folder, name)) : moduleOf(name, text);
-    await expect(startWorkers({ workers: 1, handler })).rejects.toMatchObject({
-      code: 'ERR_VERBENA_HANDLER_MODULE',
-      message: expect.stringMatching(message) as unknown,
-    });
-  });
-
-  it('that ends its thread while it is loaded fails the start of the workers', async () => {
-    const handler = moduleOf('exiting.mjs', 'process.exit(5);');
-    await expect(startWorkers({ workers: 1, handler })).rejects.toMatchObject({
-      code: 'ERR_VERBENA_WORKER_LOST',
-      message: expect.stringContaining('status 5') as unknown,
-    });
-  });
-
-  it('is needed for workers: a function cannot go there', async () => {
-    const started = startServer({ workers: 1, handler: () => undefined });
-    await expect(started).rejects.toMatchObject({
-      code: 'ERR_VERBENA_INVALID_OPTION',
-      message: expect.stringMatching(/export default.*new URL/) as unknown,
-    });
-  });
-});
-
-describe('options of workers', () => {
-  it.each([
-    [{ workers: -1 }, /workers/],
-    [{ workers: 1.5 }, /workers/],
-    [
-      { workerStrategy: 'random' as never },
-      /workerStrategy must be one of round-robin, client-hash/,
-    ],
-    [{ workerAffinity: [] }, /workerAffinity/],
-    [{ workerAffinity: [8000] }, /processor 8000/],
-    [{ workerChannelSize: 0 }, /workerChannelSize/],
-    [{ senderChannelSize: 0 }, /senderChannelSize/],
-    [{ workerHeapMb: 1 }, /workerHeapMb/],
-  ])('that are wrong are named: %j', async (options, message) => {
-    await expect(startWorkers(options)).rejects.toMatchObject({
-      code: 'ERR_VERBENA_INVALID_OPTION',
-      message: expect.stringMatching(message) as unknown,
-    });
-  });
-
-  it('may leave their number to the machine', async () => {
-    await withWorkers({ workers: 'auto' }, ['a'], async (server, [client]) => {
-      expect(server.stats().workers.length).toBeGreaterThanOrEqual(1);
-      expect(await whoServes(client as Connection)).toMatchObject({ worker: 0 });
-    });
-  });
-
-  it('are off unless asked for', async () => {
-    const server = await startServer({ handler: workerHandler });
-    expect(server.stats().workers).toEqual([]);
-    await expect(server.drainWorker(0)).rejects.toMatchObject({
-      code: 'ERR_VERBENA_INVALID_OPTION',
-    });
-    await server.close();
   });
 });
