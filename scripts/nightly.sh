@@ -10,6 +10,7 @@ exec </dev/null
 
 failed=0
 npm run --silent simulate -- --seeds 200000 --seed "$(date +%Y%m%d)000000" || failed=1
+npm run --silent simulate -- --sanitizers --seeds 20000 --seed "$(date +%Y%m%d)500000" || failed=1
 node scripts/test-native.mjs tsan || failed=1
 npm run --silent fuzz -- --seconds 300 || failed=1
 npm run --silent coverage:native || failed=1

@@ -1,12 +1,16 @@
-// `npm run simulate -- [--seeds N] [--seed S] [--json]`: plays seeds of the simulation; see
-// docs/testing.md.
+// `npm run simulate -- [--sanitizers] [--seeds N] [--seed S] [--json]`: plays seeds of the
+// simulation; see docs/testing.md.
+//
+// --sanitizers   under AddressSanitizer and UndefinedBehaviorSanitizer, ten times as slow
 import { join } from 'node:path';
 import { main, root, run } from './lib/run.mjs';
 import { buildTests } from './test-native.mjs';
 
 await main(async (args) => {
-  await buildTests('default', ['simulate']);
-  const program = join(root, 'build-default', 'simulate');
-  const { code } = await run(program, args, { output: 'inherit' });
+  const preset = args.includes('--sanitizers') ? 'asan' : 'default';
+  await buildTests(preset, ['simulate']);
+  const program = join(root, `build-${preset}`, 'simulate');
+  const options = args.filter((arg) => arg !== '--sanitizers');
+  const { code } = await run(program, options, { output: 'inherit' });
   return code;
 });

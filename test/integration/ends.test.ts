@@ -108,8 +108,10 @@ describe('a client process that is killed', () => {
     expect(ended[0]).toEqual({ name: stage, code: 'ERR_VERBENA_CONNECTION_LOST' });
   });
 
-  it('is not missed by nine others that are killed with it', async () => {
-    const stages = [...establishedStages, 'writing', 'pulling', 'connected'];
+  it('is not missed by others that are killed with it', async () => {
+    // An emulated machine takes seconds to start a process.
+    const once = ['writing', 'pulling', 'connected'];
+    const stages = timeScale > 1 ? once : [...once, ...establishedStages];
     const clients = stages.map((stage) => stalled(stage));
     try {
       await Promise.all(clients.map((client) => client.waitFor(/reached/)));
