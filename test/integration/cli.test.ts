@@ -1,5 +1,5 @@
-// `verbena serve`, `ping` and `demo` on a device, as their users meet them; what is the same on each
-// device is in program/serve.test.ts.
+// `verbena serve`, `ping` and `demo` on a device, as their users meet them; what is the same on
+// each device is in program/serve.test.ts.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

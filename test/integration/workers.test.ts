@@ -1,5 +1,5 @@
-// Worker threads: what sessions do there, their bounds, and every end of a worker; nothing is left in
-// any thread, and the others do not notice. What is the same on each device is in
+// Worker threads: what sessions do there, their bounds, and every end of a worker; nothing is left
+// in any thread, and the others do not notice. What is the same on each device is in
 // program/worker-choices.test.ts.
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';

@@ -1,5 +1,5 @@
-// Choices of a server with workers: where sessions go, what handles their requests, and options that
-// are wrong or change.
+// Choices of a server with workers: where sessions go, what handles their requests, and options
+// that are wrong or change.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
