@@ -1,28 +1,19 @@
 // `verbena serve`, `ping` and `demo` on a device, as their users meet them; what is the same on
 // each device is in program/serve.test.ts.
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { testDevice } from '../helpers/environment.js';
 import { repository, verbena } from '../helpers/process.js';
-import { listening, serveArguments } from '../helpers/serve.js';
+import { listening, useServeFolder } from '../helpers/serve.js';
 
-let folder: string;
-let dev: string;
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'verbena-cli-'));
-  dev = join(folder, 'dev');
-});
-afterAll(() => rm(folder, { recursive: true, force: true }));
-
-const serve = (): string[] => serveArguments(dev);
+const folder = useServeFolder();
+const { serve } = folder;
 
 describe('serve', () => {
   it('drains on SIGTERM: the client is told, and the status is 0', async () => {
     await using server = verbena(serve());
     const address = await listening(server);
-    const ca = join(dev, 'ca.pem');
+    const ca = join(folder.dev, 'ca.pem');
     const args = ['ping', address, '--ca', ca, '--device', testDevice, '-c', '1000'];
     await using client = verbena(args);
     await client.waitFor(/seq=1 /);
@@ -43,7 +34,7 @@ describe('serve --workers', () => {
     await using server = verbena([...serve(), ...options, '--worker-affinity', 'auto']);
     const address = await listening(server);
     expect(server.stderr).toContain('clients are served by 2 workers');
-    const ca = join(dev, 'ca.pem');
+    const ca = join(folder.dev, 'ca.pem');
     const args = ['ping', address, '--ca', ca, '--device', testDevice, '-c', '1000'];
     await using first = verbena(args);
     await using second = verbena(args);
@@ -63,7 +54,16 @@ describe('ping', () => {
   it('prints each request and a summary, or one JSON document', async () => {
     await using server = verbena(serve());
     const address = await listening(server);
-    const args = ['ping', address, '--ca', join(dev, 'ca.pem'), '--device', testDevice, '-i', '1'];
+    const args = [
+      'ping',
+      address,
+      '--ca',
+      join(folder.dev, 'ca.pem'),
+      '--device',
+      testDevice,
+      '-i',
+      '1',
+    ];
     const text = await verbena([...args, '-c', '3', '-s', '100']).succeeded();
     expect(text.stdout.match(/100 bytes: seq=\d time=[\d.]+ µs/g)).toHaveLength(3);
     expect(text.stdout).toMatch(/3 requests sent, 3 answered, 0% lost\nmin\/avg\/p50\/p99\/max/);

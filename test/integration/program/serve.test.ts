@@ -1,21 +1,13 @@
 // `verbena serve` and `ping`: what they say, settings that change, and an admin port.
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { testDevice } from '../../helpers/environment.js';
 import { expectOneLine, verbena } from '../../helpers/process.js';
-import { listening, serveArguments } from '../../helpers/serve.js';
+import { listening, useServeFolder } from '../../helpers/serve.js';
 
-let folder: string;
-let dev: string;
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'verbena-cli-'));
-  dev = join(folder, 'dev');
-});
-afterAll(() => rm(folder, { recursive: true, force: true }));
-
-const serve = (): string[] => serveArguments(dev);
+const folder = useServeFolder();
+const { serve } = folder;
 
 describe('serve', () => {
   it('says that the port is taken, and leaves the server that has it alone', async () => {
@@ -25,13 +17,22 @@ describe('serve', () => {
     const second = await verbena([...serve().slice(0, -1), port]).ended;
     expect(second.code).toBe(1);
     expectOneLine(second, new RegExp(`${port}: another server uses it`));
-    const ping = ['ping', address, '--ca', join(dev, 'ca.pem'), '--device', testDevice, '-c', '1'];
+    const ping = [
+      'ping',
+      address,
+      '--ca',
+      join(folder.dev, 'ca.pem'),
+      '--device',
+      testDevice,
+      '-c',
+      '1',
+    ];
     await verbena(ping).succeeded();
   });
 });
 
 describe('serve on SIGHUP', () => {
-  const file = (): string => join(folder, 'verbena.json');
+  const file = (): string => join(folder.path, 'verbena.json');
   const write = (settings: object): Promise<void> => writeFile(file(), JSON.stringify(settings));
   const serveFile = (): string[] => [...serve().slice(0, -2), '--config', file()];
 
@@ -67,7 +68,7 @@ describe('serve --workers', () => {
       env: { ...process.env, VERBENA_WORKERS: '1', VERBENA_WORKER_HEAP_MB: '64' },
     });
     const address = await listening(server);
-    const ca = join(dev, 'ca.pem');
+    const ca = join(folder.dev, 'ca.pem');
     const ping = ['ping', address, '--ca', ca, '--device', testDevice, '-c', '2', '-i', '0'];
     await verbena(ping).succeeded();
     const broken = await verbena([...serve(), '--workers', '1', '--handler', 'nowhere.mjs']).ended;
