@@ -19,6 +19,14 @@ IdlePolicy out_of_patience() {
   return policy;
 }
 
+// Out of patience, and back at `back` from the second of two long yields.
+IdlePolicy crowded(TimeNs back) {
+  IdlePolicy policy = out_of_patience();
+  policy.on_yielded(back - 2 * IdlePolicy::kLongYield, back - IdlePolicy::kLongYield);
+  policy.on_yielded(back - IdlePolicy::kLongYield, back);
+  return policy;
+}
+
 TEST(IdlePolicy, SpinsFirstAndThenYields) {
   IdlePolicy policy = out_of_patience();
   EXPECT_EQ(policy.after_idle_poll(kStart), Action::kYield);
@@ -37,14 +45,30 @@ TEST(IdlePolicy, KeepsYieldingToThreadsThatYieldBack) {
   EXPECT_EQ(policy.after_idle_poll(kStart), Action::kYield);
 }
 
-TEST(IdlePolicy, SleepsForAWhileWhenAYieldTookLong) {
-  IdlePolicy policy = out_of_patience();
+TEST(IdlePolicy, SleepsForAWhileWhenYieldsTakeLong) {
   const TimeNs back = kStart + IdlePolicy::kLongYield;
-  policy.on_yielded(kStart, back);
+  IdlePolicy policy = crowded(back);
   EXPECT_EQ(policy.after_idle_poll(back), Action::kSleep);
   policy.on_slept(back + IdlePolicy::kCrowdedFor - 1);
   EXPECT_EQ(policy.after_idle_poll(back + IdlePolicy::kCrowdedFor - 1), Action::kSleep);
-  EXPECT_EQ(policy.after_idle_poll(back + IdlePolicy::kCrowdedFor), Action::kYield);
+  const TimeNs end = back + IdlePolicy::kCrowdedFor;
+  EXPECT_EQ(policy.after_idle_poll(end), Action::kYield);
+  policy.on_yielded(end, end + IdlePolicy::kLongYield);
+  EXPECT_EQ(policy.after_idle_poll(end + IdlePolicy::kLongYield), Action::kSleep) << "still";
+}
+
+// The host has the core now and then.
+TEST(IdlePolicy, ForgivesALongYieldAmongShortOnes) {
+  IdlePolicy policy = out_of_patience();
+  TimeNs now = kStart;
+  for (int round = 0; round < 10; ++round) {
+    policy.on_yielded(now, now + IdlePolicy::kLongYield);
+    now += IdlePolicy::kLongYield;
+    EXPECT_EQ(policy.after_idle_poll(now), Action::kYield);
+    policy.on_yielded(now, now + 1000);
+    now += 1000;
+    EXPECT_EQ(policy.after_idle_poll(now), Action::kYield);
+  }
 }
 
 TEST(IdlePolicy, LeavesAProgramItsThreadThatDoesOtherThingsBetweenItsPolls) {
@@ -57,9 +81,8 @@ TEST(IdlePolicy, LeavesAProgramItsThreadThatDoesOtherThingsBetweenItsPolls) {
 }
 
 TEST(IdlePolicy, DoesNotTakeItsOwnYieldsAndSleepsForOtherThings) {
-  IdlePolicy policy = out_of_patience();
   TimeNs back = kStart + IdlePolicy::kLongYield;
-  policy.on_yielded(kStart, back);
+  IdlePolicy policy = crowded(back);
   EXPECT_EQ(policy.after_idle_poll(back), Action::kSleep);
   back += IdlePolicy::kLongestSleep;
   policy.on_slept(back);
@@ -67,9 +90,8 @@ TEST(IdlePolicy, DoesNotTakeItsOwnYieldsAndSleepsForOtherThings) {
 }
 
 TEST(IdlePolicy, SpinsFirstOnACrowdedMachineToo) {
-  IdlePolicy policy = out_of_patience();
   const TimeNs back = kStart + IdlePolicy::kLongYield;
-  policy.on_yielded(kStart, back);
+  IdlePolicy policy = crowded(back);
   policy.on_work();
   EXPECT_EQ(policy.after_idle_poll(back), Action::kPollAgain);
 }

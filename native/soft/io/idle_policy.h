@@ -10,7 +10,8 @@ namespace verbena::io {
 // Spinning is fastest, but where more threads spin than there are cores, the peer that is waited
 // for may need this one: so it is offered. A thread that computes takes the offer for the rest of
 // its time slice, milliseconds a round trip; a sleeper that a packet wakes gets the core back at
-// once. So an offer that was taken for long makes the thread sleep on the socket for a while.
+// once. So offers that are taken for long, one after the other, make the thread sleep on the socket
+// for a while; a single one may be the doing of the host, who has the core now and then.
 class IdlePolicy {
  public:
   enum class Action { kPollAgain, kYield, kSleep };
@@ -38,7 +39,9 @@ class IdlePolicy {
   }
 
   void on_yielded(TimeNs from, TimeNs until) {
-    if (until - from >= kLongYield) crowded_until_ = until + kCrowdedFor;
+    const bool is_long = until - from >= kLongYield;
+    if (is_long && last_was_long_) crowded_until_ = until + kCrowdedFor;
+    last_was_long_ = is_long;
     left_at_ = until;
   }
 
@@ -46,6 +49,7 @@ class IdlePolicy {
 
  private:
   uint32_t idle_polls_ = 0;
+  bool last_was_long_ = false;
   TimeNs crowded_until_ = 0;
   // When the program was last given its thread back, or shortly before.
   TimeNs left_at_ = 0;
