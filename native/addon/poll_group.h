@@ -23,7 +23,7 @@ namespace verbena::addon {
 struct PollGroupOptions {
   uint32_t completion_capacity = 1024;
   uint32_t post_capacity = 1024;
-  uint32_t spin_us = 50;
+  uint32_t spin_us = 100;
   uint32_t empty_polls_before_arm = 16;
 };
 

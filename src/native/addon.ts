@@ -268,7 +268,7 @@ export interface NativePollGroupOptions {
   readonly completionCapacity?: number;
   /** Post descriptors between two drains, at most. Default 1024. */
   readonly postCapacity?: number;
-  /** Longest spin for completions before sleeping, in µs. Default 50; 0 never spins. */
+  /** Longest spin for completions before sleeping, in µs. Default 100; 0 never spins. */
   readonly spinUs?: number;
   /**
    * Empty polls of one completion queue before it is armed while others are busy. Default 16.

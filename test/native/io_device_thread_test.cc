@@ -4,10 +4,12 @@
 #include "soft/io/device_thread.h"
 
 #include <gtest/gtest.h>
+#include <sys/eventfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <csignal>
@@ -18,6 +20,7 @@
 #include <thread>
 
 #include "io_helpers.h"
+#include "util/unique_fd.h"
 
 namespace verbena::io {
 namespace {
@@ -54,6 +57,19 @@ class FakeLane : public Progress {
   }
 
   int wake_fd() const override { return inside_->fd(); }
+
+  int late_fd() const override { return doorbell_.get(); }
+  bool is_told_of_late_packets() override { return is_told_.load(); }
+  void on_late_packets() override {
+    uint64_t rings;
+    EXPECT_EQ(read(doorbell_.get(), &rings, sizeof rings), ssize_t{sizeof rings});
+    drive();
+  }
+  void tell_of_late_packets(bool tell) { is_told_.store(tell); }
+  void ring() {
+    const uint64_t one = 1;
+    EXPECT_EQ(write(doorbell_.get(), &one, sizeof one), ssize_t{sizeof one});
+  }
 
   void send_packet() {
     sockaddr_storage name{};
@@ -96,6 +112,8 @@ class FakeLane : public Progress {
 
   std::unique_ptr<UdpSocket> inside_;
   std::unique_ptr<UdpSocket> outside_;
+  util::UniqueFd doorbell_{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+  std::atomic<bool> is_told_{false};
   std::mutex mutex_;
   std::condition_variable changed_;
   uint64_t packets_ = 0;
@@ -299,6 +317,59 @@ TEST(DeviceThread, StandsByAgainForAProgramThatSaysWhenItSleeps) {
     lane.expect_packets(++packets);
   }
   EXPECT_GE(thread.counters().overdue, 3u);
+}
+
+// What a standby is until somebody tells.
+constexpr StandbyPolicy::Times kUntilTold{.standby = kMs, .standby_told = 100 * kNsPerSecond};
+
+// Polled by a program that has handed over, in a standby that ends when it is told.
+void poll_until_it_stands_by(DeviceThread& thread) {
+  thread.hand_over();
+  const TimeNs end = monotonic_now() + 20 * kNsPerSecond;
+  while (thread.counters().standbys == 0 && monotonic_now() < end) {
+    thread.note_poll(monotonic_now());
+    thread.timer_set(monotonic_now());
+    std::this_thread::yield();
+  }
+}
+
+TEST(DeviceThread, LooksSeldomWhereItIsToldOfPacketsThatWait) {
+  FakeLane lane;
+  lane.tell_of_late_packets(true);
+  DeviceThread thread(lane, kUntilTold);
+  start(thread);
+  poll_until_it_stands_by(thread);
+  EXPECT_FALSE(thread.stands_by()) << "who relies on that may wait for long";
+  const uint64_t wakeups = thread.counters().wakeups;
+  lane.send_packet();
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  EXPECT_EQ(lane.packets(), 0u);
+  EXPECT_LE(thread.counters().wakeups, wakeups + 1) << "one that was under way, perhaps";
+  lane.ring();
+  lane.expect_packets(1);
+  lane.send_packet();
+  lane.expect_packets(2);
+}
+
+TEST(DeviceThread, LooksOftenWhereTheProgramNeverHandedOver) {
+  FakeLane lane;
+  lane.tell_of_late_packets(true);
+  DeviceThread thread(lane, kUntilTold);
+  thread.note_poll(monotonic_now());
+  start(thread);
+  lane.send_packet();
+  lane.expect_packets(1);
+}
+
+TEST(DeviceThread, TakesOverFromALongStandbyToo) {
+  FakeLane lane;
+  lane.tell_of_late_packets(true);
+  DeviceThread thread(lane, kUntilTold);
+  start(thread);
+  poll_until_it_stands_by(thread);
+  lane.send_packet();
+  thread.hand_over();
+  lane.expect_packets(1);
 }
 
 TEST(DeviceThread, StopsInEveryState) {

@@ -30,5 +30,26 @@ TEST(LookPolicy, WhatEndedASleepIsFound) {
   EXPECT_TRUE(policy.neighbours_due(1001));
 }
 
+TEST(LookPolicy, ReadersAreLookedAtWhileSomethingIsLeftForThem) {
+  LookPolicy policy;
+  EXPECT_EQ(policy.next_readers(), kNever);
+  policy.on_left_to_read(1000);
+  policy.on_left_to_read(2000);
+  EXPECT_EQ(policy.next_readers(), 1000 + LookPolicy::kReadersPatience);
+  policy.on_readers_looked_at(700'000, true);
+  EXPECT_EQ(policy.next_readers(), 700'000 + LookPolicy::kReadersPatience);
+  policy.on_readers_looked_at(1'300'000, false);
+  EXPECT_EQ(policy.next_readers(), kNever);
+}
+
+TEST(LookPolicy, ANetworkIsQuietSomeTimeAfterItsLastPacket) {
+  LookPolicy policy;
+  EXPECT_TRUE(policy.network_is_quiet(1000));
+  policy.on_network_looked_at(1000, true);
+  policy.on_network_looked_at(2000, false);
+  EXPECT_FALSE(policy.network_is_quiet(1000 + LookPolicy::kQuietAfter - 1));
+  EXPECT_TRUE(policy.network_is_quiet(1000 + LookPolicy::kQuietAfter));
+}
+
 }  // namespace
 }  // namespace verbena::io

@@ -40,13 +40,13 @@ struct Device {
     EXPECT_NE(neighbours, nullptr);
   }
 
-  bool send(const Device& to, std::string_view text) const {
+  bool send(const Device& to, std::string_view text) {
     RingWriter* ring = neighbours->ring_to(to.address);
     std::byte* at = ring == nullptr ? nullptr : ring->reserve(text.size());
     if (at == nullptr) return false;
     std::memcpy(at, text.data(), text.size());
     ring->commit();
-    neighbours->publish();
+    left_to_read = neighbours->publish();
     return true;
   }
   // All that has come, with the last byte of who sent it.
@@ -64,6 +64,8 @@ struct Device {
   wire::Address address;
   std::unique_ptr<Neighbours> neighbours;
   int settled = 0;
+  // By the last that was sent, to somebody who does not sleep.
+  bool left_to_read = false;
 };
 
 void serve(const std::vector<const Device*>& devices) {
@@ -231,6 +233,43 @@ TEST_F(Acquaintance, TheDoorbellRingsForEachSleep) {
     b.neighbours->serve();
     b.take();
   }
+}
+
+TEST_F(Acquaintance, WhoNeitherReadsNorSleepsIsReminded) {
+  meet();
+  a.send(b, "one");
+  EXPECT_TRUE(a.left_to_read);
+  EXPECT_TRUE(a.neighbours->remind()) << "it has had no time yet";
+  EXPECT_FALSE(is_readable(b.neighbours->doorbell()));
+  EXPECT_FALSE(a.neighbours->remind()) << "once is enough";
+  EXPECT_TRUE(is_readable(b.neighbours->doorbell()));
+  b.neighbours->serve();
+  EXPECT_FALSE(is_readable(b.neighbours->doorbell()));
+  a.send(b, "two");
+  EXPECT_FALSE(a.neighbours->remind());
+  EXPECT_FALSE(is_readable(b.neighbours->doorbell())) << "it is known by now";
+  EXPECT_EQ(b.take(), (Texts{"0one", "0two"}));
+  EXPECT_FALSE(a.neighbours->remind());
+  a.send(b, "three");
+  EXPECT_TRUE(a.neighbours->remind());
+  EXPECT_FALSE(a.neighbours->remind());
+  EXPECT_TRUE(is_readable(b.neighbours->doorbell())) << "for the next it is reminded again";
+}
+
+TEST_F(Acquaintance, WhoReadsOrSleepsIsNotReminded) {
+  meet();
+  a.send(b, "one");
+  EXPECT_TRUE(a.neighbours->remind());
+  b.take();
+  a.send(b, "two");
+  EXPECT_TRUE(a.neighbours->remind()) << "that is another one";
+  b.take();
+  EXPECT_FALSE(a.neighbours->remind());
+  EXPECT_FALSE(is_readable(b.neighbours->doorbell()));
+  b.neighbours->begin_sleep();
+  a.send(b, "three");
+  EXPECT_FALSE(a.left_to_read) << "it was woken";
+  b.neighbours->end_sleep();
 }
 
 // Another thread of b's serves the doorbell, takes what is there, and goes.

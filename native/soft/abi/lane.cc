@@ -239,7 +239,21 @@ bool Lane::drive() {
 
 engine::TimeNs Lane::next_deadline() {
   const std::lock_guard lock(mutex_);
-  return next_turn();
+  return std::min(next_turn(), looks_.next_readers());
+}
+
+int Lane::late_fd() const {
+  return neighbours_ == nullptr ? -1 : neighbours_->doorbell();
+}
+
+bool Lane::is_told_of_late_packets() {
+  const std::lock_guard lock(mutex_);
+  return neighbours_ != nullptr && looks_.network_is_quiet(io::monotonic_now());
+}
+
+void Lane::on_late_packets() {
+  woken_.store(true);
+  drive();
 }
 
 bool Lane::drive_locked(engine::TimeNs now, const engine::CompletionQueue* polled) {
@@ -267,6 +281,7 @@ bool Lane::receive(engine::TimeNs now) {
   if (neighbours_ == nullptr) return receive_from_network(now);
   if (woken_.exchange(false)) looks_.on_wakeup();
   if (looks_.neighbours_due(now)) serve_neighbours(now);
+  if (looks_.next_readers() <= now) looks_.on_readers_looked_at(now, neighbours_->remind());
   bool any = receive_from_neighbours(now);
   if (neighbours_->any_source() && !looks_.network_due(now)) return any;
   const bool found = receive_from_network(now);
@@ -355,7 +370,7 @@ void Lane::transmit(engine::TimeNs now) {
   for (int round = 0; round < kMostRounds && engine_.transmit(now, route_); ++round) {
     if (mutex_.is_wanted()) break;
   }
-  route_.flush();
+  if (route_.flush()) looks_.on_left_to_read(now);
 }
 
 void Lane::send_ready() {

@@ -115,6 +115,9 @@ class Lane : private io::Progress {
   bool begin_sleep() override;
   void end_sleep() override;
   bool waits_unseen() override;
+  int late_fd() const override;
+  bool is_told_of_late_packets() override;
+  void on_late_packets() override;
 
   static bool is_held();
   void wait_politely(bool busy, engine::TimeNs now);

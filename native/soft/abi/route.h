@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "soft/engine/ports.h"
 #include "soft/io/transmit_batch.h"
@@ -37,10 +38,11 @@ class Route final : public engine::PacketSink {
     unpublished_ += reserved_;
     if (unpublished_ >= kWorthPublishing) publish();
   }
-  // Sends everything.
-  void flush() {
+  // Sends everything. True when something is left to a neighbour that does not sleep.
+  bool flush() {
     network_.flush();
     publish();
+    return std::exchange(left_to_read_, false);
   }
   // While it is not open, packets are lost.
   void set_open(bool open) { open_ = open; }
@@ -53,7 +55,7 @@ class Route final : public engine::PacketSink {
   static constexpr size_t kWorthPublishing = 16 << 10;
 
   void publish() {
-    if (neighbours_ != nullptr) neighbours_->publish();
+    if (neighbours_ != nullptr) left_to_read_ |= neighbours_->publish();
     unpublished_ = 0;
   }
 
@@ -64,6 +66,7 @@ class Route final : public engine::PacketSink {
   size_t reserved_ = 0;
   bool is_full_ = false;
   size_t unpublished_ = 0;
+  bool left_to_read_ = false;
   uint64_t dropped_ = 0;
   // Where what is lost is written to.
   std::array<std::byte, io::TransmitBatch::kMaxPacketBytes> overflow_;

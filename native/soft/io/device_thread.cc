@@ -2,33 +2,28 @@
 
 #include "soft/io/device_thread.h"
 
-#include <linux/futex.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <span>
 
 namespace verbena::io {
 namespace {
 
 constexpr char kThreadName[] = "verbena-soft";  // 15 letters at most
 
-// Until `deadline` of CLOCK_MONOTONIC, or a wake-up, or at once if the word is not `expected`.
-void futex_wait_until(std::atomic<uint32_t>& word, uint32_t expected, TimeNs deadline) {
-  const timespec until = to_timespec(deadline);
-  syscall(SYS_futex, &word, FUTEX_WAIT_BITSET_PRIVATE, expected, &until, nullptr,
-          FUTEX_BITSET_MATCH_ANY);
-}
-
-void futex_wake_one(std::atomic<uint32_t>& word) {
-  syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+// As `poll`, until a deadline.
+int wait_for(std::span<pollfd> sources, TimeNs deadline) {
+  timespec left;
+  if (deadline != kNever) left = to_timespec(std::max<TimeNs>(0, deadline - monotonic_now()));
+  return ppoll(sources.data(), sources.size(), deadline == kNever ? nullptr : &left, nullptr);
 }
 
 void count(std::atomic<uint64_t>& counter) {
@@ -73,8 +68,7 @@ void DeviceThread::stop() {
   // A forked child has this object but not the thread: there is nothing to join.
   if (!running_ || fork_guard_.in_child()) return;
   stopping_.store(true);
-  wake_standby();
-  wake_watch();
+  wake_up();
   pthread_join(thread_, nullptr);
   running_ = false;
 }
@@ -85,19 +79,20 @@ void DeviceThread::hand_over() {
   // sees the other.
   last_poll_.store(0);
   hands_over_.store(true, std::memory_order_relaxed);
+  says_when_it_sleeps_.store(true, std::memory_order_relaxed);
   wake_standby();
 }
 
 void DeviceThread::wake_standby() {
-  if (in_standby_.load() == 0) return;
-  if (in_standby_.exchange(0) != 0) futex_wake_one(in_standby_);
+  if (standby_.load() == Standby::kNone) return;
+  if (standby_.exchange(Standby::kNone) != Standby::kNone) wake_up();
 }
 
 void DeviceThread::timer_set(TimeNs deadline) {
-  if (deadline < sleeping_until_.load() && !fork_guard_.in_child()) wake_watch();
+  if (deadline < sleeping_until_.load() && !fork_guard_.in_child()) wake_up();
 }
 
-void DeviceThread::wake_watch() {
+void DeviceThread::wake_up() {
   const uint64_t one = 1;
   // EAGAIN alone is possible: the counter is full, and the thread will wake up anyway.
   [[maybe_unused]] const ssize_t written = write(event_fd_, &one, sizeof one);
@@ -165,43 +160,52 @@ void DeviceThread::sleep_in_watch() {
   sleeping_until_.store(deadline);
   planned_wakeup_ = deadline;
   pollfd sources[] = {{event_fd_, POLLIN, 0}, {progress_.wake_fd(), POLLIN, 0}};
-  timespec timeout;
-  if (deadline != kNever) timeout = to_timespec(std::max<TimeNs>(0, deadline - monotonic_now()));
-  int ready = 0;
-  if (progress_.begin_sleep()) {
-    ready = ppoll(sources, 2, deadline == kNever ? nullptr : &timeout, nullptr);
-  }
+  const bool ready = progress_.begin_sleep() && wait_for(sources, deadline) > 0;
   progress_.end_sleep();
   sleeping_until_.store(0);
   count(counters_.wakeups);
-  if (ready > 0 && sources[0].revents != 0) {
-    uint64_t events;
-    [[maybe_unused]] const ssize_t taken = read(event_fd_, &events, sizeof events);
-  }
+  if (ready && sources[0].revents != 0) take_wakeup();
+}
+
+void DeviceThread::take_wakeup() {
+  uint64_t events;
+  [[maybe_unused]] const ssize_t taken = read(event_fd_, &events, sizeof events);
 }
 
 void DeviceThread::stand_by() {
   count(counters_.standbys);
+  const bool is_told =
+      says_when_it_sleeps_.load(std::memory_order_relaxed) && progress_.is_told_of_late_packets();
   const TimeNs since = monotonic_now();
   TimeNs last_poll;
+  bool late = false;
   for (;;) {
-    in_standby_.store(1);
+    standby_.store(is_told ? Standby::kUntilTold : Standby::kBrief);
     last_poll = last_poll_.load();
-    const TimeNs end = policy_.standby_end(since, last_poll);
-    if (stopping_.load() || end <= monotonic_now()) break;
-    futex_wait_until(in_standby_, 1, end);
+    const TimeNs end = policy_.standby_end(since, last_poll, is_told);
+    if (late || stopping_.load() || end <= monotonic_now()) break;
+    late = wait_in_standby(end);
     count(counters_.wakeups);
   }
-  in_standby_.store(0);
+  standby_.store(Standby::kNone);
   if (last_poll == 0) {
     policy_.on_handed_over();
     return;
   }
   const bool waiting = packets_waiting();
   if (waiting) count(counters_.overdue);
+  if (late) progress_.on_late_packets();
   // Between two sleeps it may be kept from polling for long; that is no spinning.
   const bool hands_over = hands_over_.exchange(false, std::memory_order_relaxed);
   policy_.on_expired(since, last_poll, waiting && !hands_over);
+}
+
+// True when packets have waited for too long.
+bool DeviceThread::wait_in_standby(TimeNs end) {
+  pollfd sources[] = {{event_fd_, POLLIN, 0}, {progress_.late_fd(), POLLIN, 0}};
+  if (wait_for(sources, end) <= 0) return false;
+  if (sources[0].revents != 0) take_wakeup();
+  return sources[1].revents != 0;
 }
 
 bool DeviceThread::packets_waiting() const {

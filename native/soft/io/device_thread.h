@@ -30,6 +30,11 @@ class Progress {
   virtual void end_sleep() {}
   // Whether there is something to handle that `wake_fd` need not tell of while nobody sleeps.
   virtual bool waits_unseen() { return false; }
+  // Readable when something has waited for too long, -1 if nobody tells; whether that can be relied
+  // on now; and what is to be done then.
+  virtual int late_fd() const { return -1; }
+  virtual bool is_told_of_late_packets() { return false; }
+  virtual void on_late_packets() {}
 };
 
 struct DeviceThreadCounters {
@@ -45,7 +50,9 @@ struct DeviceThreadCounters {
 
 // Two states. WATCH: asleep on the socket, for as long as the next timer allows; an idle device
 // costs no wake-ups, and one with much to do looks for more before it sleeps. STANDBY, while the
-// program polls: asleep away from the socket, so that packets wake nobody twice.
+// program polls: asleep away from the socket, so that packets wake nobody twice. It looks now and
+// then whether the program still polls; seldom, where the program says when it sleeps and others
+// tell when their packets wait.
 class DeviceThread {
  public:
   explicit DeviceThread(Progress& progress, const StandbyPolicy::Times& times = {});
@@ -61,8 +68,8 @@ class DeviceThread {
 
   // A thread of the program has driven the lane. Costs one store.
   void note_poll(TimeNs now) { last_poll_.store(now, std::memory_order_relaxed); }
-  // It keeps away from the socket, but not for longer than the policy says after the last poll.
-  bool stands_by() const { return in_standby_.load() != 0; }
+  // It keeps away from the socket, but is there soon after the last poll.
+  bool stands_by() const { return standby_.load() == Standby::kBrief; }
   // A thread of the program that polled is about to sleep. A system call only if the thread is in
   // STANDBY.
   void hand_over();
@@ -72,14 +79,18 @@ class DeviceThread {
   const DeviceThreadCounters& counters() const { return counters_; }
 
  private:
+  enum class Standby : uint8_t { kNone, kBrief, kUntilTold };
+
   static void* entry(void* self);
   void run();
   void watch();
   bool packet_comes_soon();
   void sleep_in_watch();
   void stand_by();
+  bool wait_in_standby(TimeNs end);
+  void take_wakeup();
   bool packets_waiting() const;
-  void wake_watch();
+  void wake_up();
   void wake_standby();
 
   Progress& progress_;
@@ -97,8 +108,10 @@ class DeviceThread {
   std::atomic<TimeNs> last_poll_{0};
   // Since packets were last left waiting.
   std::atomic<bool> hands_over_{false};
-  // A futex: 1 while the thread sleeps, or is about to, in STANDBY.
-  std::atomic<uint32_t> in_standby_{0};
+  // It never handed over: it may leave what it posts to the thread without a word, too.
+  std::atomic<bool> says_when_it_sleeps_{false};
+  // While the thread sleeps, or is about to, in STANDBY.
+  std::atomic<Standby> standby_{Standby::kNone};
   // Until when the thread sleeps in WATCH; 0 when it is awake and will read the deadline before it
   // sleeps.
   std::atomic<TimeNs> sleeping_until_{0};

@@ -19,6 +19,8 @@ class StandbyPolicy {
     // wait; for longer, at most so long, when it has polled without a pause.
     TimeNs standby = 500'000;
     TimeNs standby_most = 2'000'000;
+    // So long where the thread is told of packets that wait.
+    TimeNs standby_told = 20'000'000;
     TimeNs thread_driven_least = 10'000'000;
     TimeNs thread_driven_most = kNsPerSecond;
     // After so long a time of standby that went well, earlier failures are forgotten.
@@ -35,8 +37,9 @@ class StandbyPolicy {
   }
   // Of a standby that began at `since`. To look whether the program still polls costs it more than
   // a request does: the longer it has, the less often.
-  TimeNs standby_end(TimeNs since, TimeNs last_poll) const {
+  TimeNs standby_end(TimeNs since, TimeNs last_poll, bool is_told = false) const {
     if (last_poll == 0) return 0;
+    if (is_told) return last_poll + times_.standby_told;
     const TimeNs trusted = std::min((last_poll - since) / kPollsPerWait, times_.standby_most);
     return last_poll + std::max(times_.standby, trusted);
   }

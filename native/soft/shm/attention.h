@@ -46,12 +46,15 @@ class Doorbell {
  public:
   Doorbell(Mapping page, util::UniqueFd fd) : page_(std::move(page)), fd_(std::move(fd)) {}
 
-  // After what the device is to see has been published.
-  void ring_if_asleep() {
+  // After what the device is to see has been published. False when it does not sleep.
+  bool ring_if_asleep() {
     const auto& attention = *reinterpret_cast<const Attention*>(page_.memory().data());
-    if (attention.sleepers.load() == 0) return;
+    if (attention.sleepers.load() == 0) return false;
     const uint32_t sleep = attention.sleeps.load();
-    if (std::exchange(rung_for_, sleep) == sleep) return;
+    if (std::exchange(rung_for_, sleep) != sleep) ring();
+    return true;
+  }
+  void ring() {
     const uint64_t one = 1;
     // EAGAIN alone is possible: it rings already.
     [[maybe_unused]] const ssize_t written = write(fd_.get(), &one, sizeof one);

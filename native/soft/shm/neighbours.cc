@@ -52,6 +52,9 @@ struct Neighbours::Destination : Watched {
   RingWriter writer;
   std::optional<Doorbell> doorbell;
   bool is_written = false;
+  // Up to where it was to read at the last reminder; 0 when it had read all.
+  uint64_t awaited = 0;
+  uint64_t rung_for = 0;
 };
 
 std::unique_ptr<Neighbours> Neighbours::open(const wire::Address& own) {
@@ -118,12 +121,37 @@ RingWriter* Neighbours::ring_to(const wire::Address& address) {
   return &latest_->writer;
 }
 
-void Neighbours::publish() {
+bool Neighbours::publish() {
+  bool any_awake = false;
   for (Destination* destination : written_) {
     destination->is_written = false;
-    if (destination->writer.publish()) destination->doorbell->ring_if_asleep();
+    if (destination->writer.publish()) any_awake |= !destination->doorbell->ring_if_asleep();
   }
   written_.clear();
+  return any_awake;
+}
+
+bool Neighbours::remind() {
+  bool again = false;
+  for (const auto& [address, destination] : destinations_) {
+    if (destination->doorbell) again |= remind(*destination);
+  }
+  return again;
+}
+
+// Once is enough: the doorbell stays rung.
+bool Neighbours::remind(Destination& destination) {
+  const uint64_t published = destination.writer.published();
+  const uint64_t taken = destination.writer.taken();
+  const bool is_late = destination.awaited != 0 && taken < destination.awaited;
+  if (is_late) {
+    if (std::exchange(destination.rung_for, destination.awaited) != destination.awaited) {
+      destination.doorbell->ring();
+    }
+    return false;
+  }
+  destination.awaited = taken >= published ? 0 : published;
+  return destination.awaited != 0;
 }
 
 bool Neighbours::waiting() const {

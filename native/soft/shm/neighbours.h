@@ -40,8 +40,12 @@ class Neighbours {
   void meet(const wire::Address& address);
   // nullptr while packets for the address take the network.
   RingWriter* ring_to(const wire::Address& address);
-  // What was committed to `ring_to(address)` can be read; the neighbour is woken if it sleeps.
-  void publish();
+  // What was committed to `ring_to(address)` can be read; the neighbour is woken if it sleeps. True
+  // when one does not, and is to be reminded unless it reads soon.
+  bool publish();
+  // Rings at those that have read nothing of what was there for them at the last call. True when
+  // others have something to read, and it is to be called again.
+  bool remind();
 
   // Hands what neighbours have written to `take(source, bytes)`, some of each one's, and not all
   // neighbours' where much waits: the next call goes on with the next. Before the first packet of
@@ -65,6 +69,8 @@ class Neighbours {
 
   // Readable when a neighbour calls, has gone, or rings.
   int fd() const { return epoll_.get(); }
+  // Readable when one rings.
+  int doorbell() const { return doorbell_.fd.get(); }
   // Looks after what makes `fd` readable. Returns to whom there is a ring now, or no longer.
   std::span<const wire::Address> serve();
 
@@ -121,6 +127,7 @@ class Neighbours {
   void answer_calls();
   void on_hello(Source& source);
   void on_welcome(Destination& destination);
+  static bool remind(Destination& destination);
   void forget(Destination& destination);
   void forget_the_gone();
 

@@ -47,6 +47,9 @@ class RingWriter {
   void commit();
   // What was committed can be read from now on. False when there is nothing new.
   bool publish();
+  // What was published, and how much of that was taken, in bytes since the beginning.
+  uint64_t published() const { return published_; }
+  uint64_t taken() const { return positions_.taken.load(std::memory_order_acquire); }
 
  private:
   size_t offset() const { return (position_ - base_) & (data_.size() - 1); }
