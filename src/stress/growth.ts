@@ -2,7 +2,7 @@
 import type { Usage } from './usage.js';
 
 /**
- * What Node itself may still take after the warm-up: compiled code and the allocator's slack. Of
+ * What Node itself may still take after the warm-up: what it learns about types, and slack. Of
  * descriptors and native objects not one may be left.
  */
 const allowances = {
