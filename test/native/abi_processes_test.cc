@@ -199,8 +199,8 @@ TEST_F(Processes, OneSidedOperationsDoNotWaitForABusyProgram) {
   expect_reads_not_to_wait(client, join(client));
 }
 
-// Its device looks seldom whether it still polls, and is told when packets wait; only a second
-// after the last packet of the network does it rely on that.
+// Its device looks seldom whether it still polls, and is told when packets wait, once the network
+// is quiet.
 TEST_F(Processes, OneSidedOperationsDoNotWaitForABusyProgramThatSaysWhenItSleeps) {
   start_server([](const Endpoint& endpoint) {
     ASSERT_EQ(endpoint.post_receive(1, 0, 8), 0);

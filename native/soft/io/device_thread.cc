@@ -174,12 +174,12 @@ void DeviceThread::take_wakeup() {
 
 void DeviceThread::stand_by() {
   count(counters_.standbys);
-  const bool is_told =
-      says_when_it_sleeps_.load(std::memory_order_relaxed) && progress_.is_told_of_late_packets();
   const TimeNs since = monotonic_now();
   TimeNs last_poll;
   bool late = false;
   for (;;) {
+    const bool is_told =
+        says_when_it_sleeps_.load(std::memory_order_relaxed) && progress_.is_told_of_late_packets();
     standby_.store(is_told ? Standby::kUntilTold : Standby::kBrief);
     last_poll = last_poll_.load();
     const TimeNs end = policy_.standby_end(since, last_poll, is_told);

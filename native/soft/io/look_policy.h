@@ -17,7 +17,7 @@ class LookPolicy {
   // Who does not sleep is to read within so long. Most do in a hundredth of it.
   static constexpr TimeNs kReadersPatience = 500'000;
   // After so long a time without packets the network counts as quiet.
-  static constexpr TimeNs kQuietAfter = kNsPerSecond;
+  static constexpr TimeNs kQuietAfter = 100'000'000;
 
   bool network_due(TimeNs now) const { return now >= next_network_; }
   void on_network_looked_at(TimeNs now, bool found) {
